@@ -1,0 +1,114 @@
+//! One alert per job and failure: identity, dedup, grouping, severity, life-cycle. Pure.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::detect::FailureClass;
+use crate::diagnose::Diagnosis;
+
+/// How bad it is. Maps to P3 … P0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    Low,
+    Medium,
+    High,
+    Critical,
+}
+
+/// Where an alert is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AlertState {
+    Open,
+    Acknowledged,
+    /// An action for it was approved or is running.
+    Mitigating,
+    Resolved,
+}
+
+/// What happened to one job, as told to people. Stored whole as JSON beside its indexed columns.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Alert {
+    /// UUIDv7.
+    pub id: String,
+    /// Short number for people: `#17`.
+    pub number: i64,
+    /// The durable job (see `alert_job` in the store) this is about.
+    pub job_id: String,
+    pub subject: Subject,
+    pub class: FailureClass,
+    /// The state that opened it, then the most telling one seen since.
+    pub failure: String,
+    pub detail: String,
+    pub severity: Severity,
+    pub state: AlertState,
+    pub opened: Timestamp,
+    pub updated: Timestamp,
+    pub resolved: Option<Timestamp>,
+    /// How it ended: `recovered`, `removed`, `resolved by @mira` …
+    pub resolution: Option<String>,
+    /// Observations of the same failure folded into it.
+    pub count: u64,
+    /// Distinct pods seen failing, at most 64 kept; `pods_failing` is the number.
+    pub pods: Vec<String>,
+    pub pods_failing: u64,
+    pub nodes: Vec<String>,
+    pub images: Vec<String>,
+    pub acknowledged_by: Option<String>,
+    pub silenced_until: Option<Timestamp>,
+    /// Id of the group whose message tells it, if it has none of its own.
+    pub group_id: Option<String>,
+    pub diagnosis: Option<Diagnosis>,
+    /// Id of the approval that is on offer or was decided last.
+    pub approval_id: Option<String>,
+    /// One line about the last action and its verification.
+    pub action_note: Option<String>,
+    /// 👍 minus 👎.
+    pub feedback: i64,
+    /// Everything in it is from the simulated estate.
+    pub demo: bool,
+}
+
+/// The job as an alert tells it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Subject {
+    pub cluster: String,
+    pub namespace: String,
+    pub name: String,
+    pub project: Option<String>,
+    /// `Training`, `Job`, `PyTorchJob`, `Deployment` …
+    pub kind: String,
+    pub runai_id: Option<String>,
+    pub owner: Option<String>,
+    pub gpus: f64,
+    pub pods_total: u64,
+    pub created: Timestamp,
+    /// Status as the sources state it: a Run:AI phase, else a pod phase.
+    pub status: String,
+}
+
+/// Several alerts with one cause, told by one message.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Group {
+    pub id: String,
+    pub key: GroupKey,
+    pub opened: Timestamp,
+    pub updated: Timestamp,
+    pub resolved: Option<Timestamp>,
+    /// Alert ids, in the order they joined.
+    pub members: Vec<String>,
+}
+
+/// What the members of a group have in common.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(tag = "by", content = "value", rename_all = "snake_case")]
+pub enum GroupKey {
+    Node(String),
+    Image(String),
+    Registry(String),
+    Quota(String),
+    Claim(String),
+    /// Nothing in common but the time: more alerts than a channel can bear.
+    Storm(String),
+}

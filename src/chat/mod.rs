@@ -1,0 +1,3 @@
+//! What people read, apart from where they read it: a [`card::Card`] becomes Slack blocks, HTML or terminal text.
+
+pub mod card;

@@ -1,0 +1,292 @@
+//! The vocabulary of what is watched: jobs, pods, nodes, Run:AI workloads, Kubernetes controllers and events.
+//!
+//! Pure: no I/O and no clock. Only the fields that detection and diagnosis need are kept, so that an estate of
+//! 100,000 pods fits in memory.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// Where a job lives in the in-memory estate: one per workload name, whatever sources report it.
+///
+/// `cluster` is the kube context name; Run:AI cluster ids are mapped to it (see `estate::join`).
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct JobKey {
+    pub cluster: String,
+    pub namespace: String,
+    pub name: String,
+}
+
+/// One name under which a job's present run is known to a source. A re-run has other strong aliases.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(tag = "source", content = "id", rename_all = "snake_case")]
+pub enum JobAlias {
+    /// Run:AI workload id (uuid).
+    Runai(String),
+    /// `uid` of the top-level Kubernetes owner (Job, PyTorchJob, Deployment …), or of a bare pod.
+    Kubernetes(String),
+}
+
+/// The fourteen phases of the Run:AI API; an unknown phase is kept as text.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
+pub enum Phase {
+    Creating,
+    Initializing,
+    Resuming,
+    Pending,
+    Deleting,
+    Running,
+    Updating,
+    Stopped,
+    Stopping,
+    Degraded,
+    Failed,
+    Completed,
+    Terminating,
+    Unknown,
+    Other(String),
+}
+
+impl From<String> for Phase {
+    fn from(phase: String) -> Self {
+        match phase.as_str() {
+            "Creating" => Self::Creating,
+            "Initializing" => Self::Initializing,
+            "Resuming" => Self::Resuming,
+            "Pending" => Self::Pending,
+            "Deleting" => Self::Deleting,
+            "Running" => Self::Running,
+            "Updating" => Self::Updating,
+            "Stopped" => Self::Stopped,
+            "Stopping" => Self::Stopping,
+            "Degraded" => Self::Degraded,
+            "Failed" => Self::Failed,
+            "Completed" => Self::Completed,
+            "Terminating" => Self::Terminating,
+            "Unknown" => Self::Unknown,
+            _ => Self::Other(phase),
+        }
+    }
+}
+
+impl From<Phase> for String {
+    fn from(phase: Phase) -> Self {
+        phase.as_str().to_owned()
+    }
+}
+
+impl Phase {
+    /// The phase as the API spells it.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Creating => "Creating",
+            Self::Initializing => "Initializing",
+            Self::Resuming => "Resuming",
+            Self::Pending => "Pending",
+            Self::Deleting => "Deleting",
+            Self::Running => "Running",
+            Self::Updating => "Updating",
+            Self::Stopped => "Stopped",
+            Self::Stopping => "Stopping",
+            Self::Degraded => "Degraded",
+            Self::Failed => "Failed",
+            Self::Completed => "Completed",
+            Self::Terminating => "Terminating",
+            Self::Unknown => "Unknown",
+            Self::Other(other) => other,
+        }
+    }
+}
+
+/// A workload as Run:AI reports it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Workload {
+    pub id: String,
+    pub name: String,
+    /// Kind as Run:AI spells it: `Training`, `Workspace`, `Distributed`, `Inference`, or a Kubernetes kind.
+    pub kind: String,
+    pub project: String,
+    pub namespace: String,
+    /// Run:AI's cluster id (uuid), not a kube context.
+    pub cluster_id: String,
+    pub phase: Phase,
+    pub phase_message: Option<String>,
+    /// `NonPreemptibleOverQuota` or `OverLimit` where the scheduler states one.
+    pub phase_reason: Option<String>,
+    pub submitted_by: Option<String>,
+    pub created: Timestamp,
+    pub phase_updated: Option<Timestamp>,
+    pub completed: Option<Timestamp>,
+    /// GPUs, may be fractional.
+    pub requested_gpus: Option<f64>,
+    pub allocated_gpus: Option<f64>,
+    pub idle_allocated_gpus: Option<f64>,
+    pub requested_pods: Option<u32>,
+    pub running_pods: u32,
+    pub preemptible: Option<bool>,
+    pub priority_class: Option<String>,
+    pub images: Vec<String>,
+    pub node_pools: Vec<String>,
+    pub conditions: Vec<Condition>,
+    pub can_suspend: bool,
+    pub can_delete: bool,
+    /// Cumulative since submission, in seconds.
+    pub running_seconds: Option<u64>,
+    pub pending_seconds: Option<u64>,
+}
+
+/// A status condition of a pod, controller, node or workload.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Condition {
+    pub kind: String,
+    /// `True`, `False` or `Unknown`, as stated.
+    pub status: String,
+    pub reason: Option<String>,
+    pub message: Option<String>,
+    pub since: Option<Timestamp>,
+}
+
+/// What a pod or event belongs to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct ObjectRef {
+    pub kind: String,
+    pub name: String,
+    pub uid: Option<String>,
+}
+
+/// A container state that Kubernetes reports.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum ContainerState {
+    Waiting {
+        reason: Option<String>,
+        message: Option<String>,
+    },
+    Running {
+        started: Option<Timestamp>,
+    },
+    Terminated(Termination),
+    /// No state was reported.
+    Unknown,
+}
+
+/// How a container ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Termination {
+    pub exit_code: i32,
+    pub signal: Option<i32>,
+    pub reason: Option<String>,
+    pub message: Option<String>,
+    pub started: Option<Timestamp>,
+    pub finished: Option<Timestamp>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Container {
+    pub name: String,
+    pub image: String,
+    /// Init container (a restartable one, that is a side-car, included).
+    pub init: bool,
+    pub ready: bool,
+    pub restarts: u32,
+    pub state: ContainerState,
+    pub last: Option<Termination>,
+}
+
+/// A pod, reduced to what matters for detection and diagnosis.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Pod {
+    pub cluster: String,
+    pub namespace: String,
+    pub name: String,
+    pub uid: String,
+    pub created: Timestamp,
+    /// `deletionTimestamp`: set while the pod is terminating.
+    pub deleting: Option<Timestamp>,
+    pub node: Option<String>,
+    /// `Pending`, `Running`, `Succeeded`, `Failed` or `Unknown`, as stated.
+    pub phase: String,
+    pub reason: Option<String>,
+    pub message: Option<String>,
+    pub conditions: Vec<Condition>,
+    pub containers: Vec<Container>,
+    /// The controlling owner, as written on the pod.
+    pub owner: Option<ObjectRef>,
+    /// The workload name that labels or the owner give (see `estate::identity`); the pod's own name if neither does.
+    pub workload: String,
+    /// Run:AI workload id, where a label states it.
+    pub runai_id: Option<String>,
+    /// Run:AI project or queue, where a label states it.
+    pub project: Option<String>,
+    /// Whole GPUs from limits; fractions from annotations.
+    pub gpus: f64,
+    pub scheduler: Option<String>,
+    /// PVC names mounted.
+    pub claims: Vec<String>,
+    /// Rank from well-known labels or the pod name, if any.
+    pub rank: Option<u32>,
+    pub restart_policy: Option<String>,
+}
+
+/// A Job, training-operator job, Deployment or StatefulSet.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Controller {
+    pub cluster: String,
+    pub namespace: String,
+    pub name: String,
+    pub kind: String,
+    pub uid: String,
+    pub created: Timestamp,
+    pub deleting: Option<Timestamp>,
+    pub owner: Option<ObjectRef>,
+    pub workload: String,
+    pub runai_id: Option<String>,
+    pub project: Option<String>,
+    pub suspended: bool,
+    pub conditions: Vec<Condition>,
+    /// Desired replicas (Deployment, StatefulSet) or parallelism (Job).
+    pub desired: u32,
+    pub active: u32,
+    pub failed: u32,
+    pub succeeded: u32,
+    pub ready: u32,
+    pub backoff_limit: Option<u32>,
+    /// Argo CD or Flux owns it: a manual change would be reverted.
+    pub gitops: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Node {
+    pub cluster: String,
+    pub name: String,
+    pub uid: String,
+    pub created: Timestamp,
+    pub unschedulable: bool,
+    /// `key=value:Effect`.
+    pub taints: Vec<String>,
+    pub conditions: Vec<Condition>,
+    pub allocatable_gpus: f64,
+    pub capacity_gpus: f64,
+    pub gpu_type: Option<String>,
+    pub node_pool: Option<String>,
+}
+
+/// A Kubernetes or Run:AI event.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    pub cluster: String,
+    pub namespace: String,
+    pub uid: String,
+    /// `Normal` or `Warning`.
+    pub kind: String,
+    pub reason: String,
+    pub message: String,
+    pub object: ObjectRef,
+    pub source: Option<String>,
+    pub count: u32,
+    pub first: Option<Timestamp>,
+    /// `lastTimestamp ?? series.lastObservedTime ?? eventTime ?? creationTimestamp`.
+    pub last: Timestamp,
+    pub annotations: Vec<(String, String)>,
+}

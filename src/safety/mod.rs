@@ -1,0 +1,83 @@
+//! The gate that every action passes: limits, approvals, kill switch, audit. Only this module makes a `Permit`.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::action::ActionSpec;
+use crate::alert::Severity;
+
+/// A durable, expiring question to people, bound to one exact action.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Approval {
+    pub id: String,
+    /// Short number for people.
+    pub number: i64,
+    pub alert_id: Option<String>,
+    pub spec: ActionSpec,
+    /// Hex SHA-256 over the canonical JSON of `spec`.
+    pub digest: String,
+    pub severity: Severity,
+    /// Why it is proposed, one sentence.
+    pub reason: String,
+    /// What it would touch, as sentences: pods, GPUs, age of the last checkpoint if known.
+    pub impact: Vec<String>,
+    pub requested_by: String,
+    pub requested: Timestamp,
+    pub expires: Timestamp,
+    pub state: ApprovalState,
+    pub decided_by: Option<String>,
+    pub decided: Option<Timestamp>,
+    pub deny_reason: Option<String>,
+    pub dry_run: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ApprovalState {
+    Pending,
+    Approved,
+    Denied,
+    Expired,
+    /// The target changed or recovered before anyone decided.
+    Withdrawn,
+}
+
+/// One attempt to carry out an action. `Started` without an end after a crash becomes `Unknown`, never a repeat.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Execution {
+    pub id: String,
+    pub approval_id: Option<String>,
+    pub alert_id: Option<String>,
+    pub spec: ActionSpec,
+    pub digest: String,
+    pub state: ExecutionState,
+    pub dry_run: bool,
+    /// Who it runs for: an approver, or `policy`.
+    pub by: String,
+    pub created: Timestamp,
+    pub started: Option<Timestamp>,
+    pub ended: Option<Timestamp>,
+    /// What the target's system answered, fit for people.
+    pub answer: Option<String>,
+    /// What was observed afterwards.
+    pub verification: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ExecutionState {
+    /// A permit was issued and counted; nothing was called yet.
+    Permitted,
+    Started,
+    /// The call was accepted; the target is being observed.
+    Verifying,
+    Verified,
+    /// The call was accepted but the target did not reach the wanted state in time.
+    NotVerified,
+    Failed,
+    /// The process died between `Started` and the answer: the target is observed, a human asked.
+    Unknown,
+    Cancelled,
+    /// Everything but the call was done.
+    DryRun,
+}

@@ -1,0 +1,59 @@
+//! Sources of observations. Each source runs as a supervised task, beats a heartbeat, and sends what it saw.
+
+use jiff::Timestamp;
+
+use crate::estate::{Controller, Event, Node, Pod, Workload};
+
+/// What a source saw. Sources only report; the pipeline decides what it means.
+#[derive(Clone, Debug)]
+pub enum Observation {
+    Workload(Box<Workload>),
+    /// A workload left the default list (deleted); not a recovery.
+    WorkloadGone {
+        id: String,
+    },
+    Pod(Box<Pod>),
+    PodGone {
+        cluster: String,
+        namespace: String,
+        name: String,
+        uid: String,
+    },
+    Controller(Box<Controller>),
+    ControllerGone {
+        cluster: String,
+        namespace: String,
+        name: String,
+        kind: String,
+        uid: String,
+    },
+    Node(Box<Node>),
+    NodeGone {
+        cluster: String,
+        name: String,
+    },
+    Event(Box<Event>),
+    /// A list began: what is not seen again before `ListDone` is gone. `scope` names the list, e.g. `pods@prod`.
+    ListStarted {
+        scope: String,
+    },
+    ListDone {
+        scope: String,
+    },
+    /// The source reached its counterpart (or did not).
+    Beat(Beat),
+}
+
+/// One heartbeat of a source.
+#[derive(Clone, Debug)]
+pub struct Beat {
+    /// Stable name: `runai`, `kubernetes/<context>`.
+    pub source: String,
+    pub at: Timestamp,
+    /// `None` after success; else what failed, fit for people (no secrets).
+    pub error: Option<String>,
+    /// How many objects the source currently holds.
+    pub objects: u64,
+    /// Age of the newest datum when it was processed, in milliseconds.
+    pub lag_ms: Option<u64>,
+}

@@ -1,0 +1,3 @@
+//! What the scenes share: databases, fakes of the outside world, and a bot to run against them.
+
+pub mod database;
