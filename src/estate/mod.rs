@@ -3,8 +3,16 @@
 //! Pure: no I/O and no clock. Only the fields that detection and diagnosis need are kept, so that an estate of
 //! 100,000 pods fits in memory.
 
+mod find;
+pub mod index;
+
+use std::sync::{Arc, RwLock};
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+
+/// The estate as the pipeline writes and everyone else reads it. The lock is never held across an await.
+pub type SharedEstate = Arc<RwLock<index::Estate>>;
 
 /// Where a job lives in the in-memory estate: one per workload name, whatever sources report it.
 ///

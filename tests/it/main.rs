@@ -1,5 +1,10 @@
 //! Scenes from on-call. One binary, so that the whole tree is linked once.
 
+#![allow(
+    unreachable_pub,
+    reason = "the support modules are shared by every scene of this one binary"
+)]
+
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -13,7 +13,13 @@ fn at(second: i64) -> Timestamp {
 }
 
 fn note(lane: &str, text: &str, due: Timestamp) -> NewEffect {
-    NewEffect { kind: EffectKind::ThreadNote, lane: lane.to_owned(), fold: None, payload: json!(text), due }
+    NewEffect {
+        kind: EffectKind::ThreadNote,
+        lane: lane.to_owned(),
+        fold: None,
+        payload: json!(text),
+        due,
+    }
 }
 
 async fn save(store: &Store, effect: &NewEffect, now: Timestamp) {
@@ -23,7 +29,10 @@ async fn save(store: &Store, effect: &NewEffect, now: Timestamp) {
 }
 
 async fn claim(store: &Store, owner: &str, now: Timestamp) -> Vec<nightbell::store::Effect> {
-    store.claim_effects(EffectKind::ThreadNote, owner, 10, LEASE, now).await.expect("claim")
+    store
+        .claim_effects(EffectKind::ThreadNote, owner, 10, LEASE, now)
+        .await
+        .expect("claim")
 }
 
 #[tokio::test]
@@ -36,9 +45,15 @@ async fn effects_of_one_lane_are_carried_out_one_after_another() {
         let claimed = claim(&db.store, "a", at(2)).await;
         let texts: Vec<String> = claimed.iter().map(|e| e.payload().expect("text")).collect();
         assert_eq!(texts, ["first", "elsewhere"]);
-        assert!(claim(&db.store, "b", at(3)).await.is_empty(), "both lanes are busy");
+        assert!(
+            claim(&db.store, "b", at(3)).await.is_empty(),
+            "both lanes are busy"
+        );
 
-        db.store.finish_effect(&claimed[0], "a", at(3)).await.expect("finish");
+        db.store
+            .finish_effect(&claimed[0], "a", at(3))
+            .await
+            .expect("finish");
         let next = claim(&db.store, "b", at(4)).await;
         assert_eq!(next[0].payload::<String>().expect("text"), "second");
     }
@@ -49,11 +64,17 @@ async fn an_effect_whose_worker_died_is_claimed_again_after_its_lease() {
     for db in databases().await {
         save(&db.store, &note("slack:C1", "hello", at(0)), at(0)).await;
         assert_eq!(claim(&db.store, "dies", at(1)).await.len(), 1);
-        assert!(claim(&db.store, "b", at(20)).await.is_empty(), "the lease still holds");
+        assert!(
+            claim(&db.store, "b", at(20)).await.is_empty(),
+            "the lease still holds"
+        );
 
         let again = claim(&db.store, "b", at(32)).await;
         assert_eq!(again.len(), 1);
-        assert_eq!(again[0].attempts, 2, "the second claimant knows that an attempt was made");
+        assert_eq!(
+            again[0].attempts, 2,
+            "the second claimant knows that an attempt was made"
+        );
     }
 }
 
@@ -72,11 +93,17 @@ async fn a_request_that_arrives_while_its_effect_runs_makes_it_run_again() {
 
         sync.payload = json!("state 3");
         save(&db.store, &sync, at(3)).await;
-        db.store.finish_effect(&claimed[0], "a", at(4)).await.expect("finish");
+        db.store
+            .finish_effect(&claimed[0], "a", at(4))
+            .await
+            .expect("finish");
 
         let again = claim(&db.store, "a", at(5)).await;
         assert_eq!(again[0].payload::<String>().expect("text"), "state 3");
-        db.store.finish_effect(&again[0], "a", at(6)).await.expect("finish");
+        db.store
+            .finish_effect(&again[0], "a", at(6))
+            .await
+            .expect("finish");
         assert!(claim(&db.store, "a", at(7)).await.is_empty());
     }
 }
@@ -87,9 +114,15 @@ async fn a_failed_effect_waits_for_its_retry_and_keeps_the_order_of_its_lane() {
         save(&db.store, &note("slack:C1", "first", at(0)), at(0)).await;
         save(&db.store, &note("slack:C1", "second", at(0)), at(1)).await;
         let claimed = claim(&db.store, "a", at(2)).await;
-        db.store.retry_effect(&claimed[0], "a", "rate limited", at(60)).await.expect("retry");
+        db.store
+            .retry_effect(&claimed[0], "a", "rate limited", at(60))
+            .await
+            .expect("retry");
 
-        assert!(claim(&db.store, "a", at(30)).await.is_empty(), "the second must not overtake the first");
+        assert!(
+            claim(&db.store, "a", at(30)).await.is_empty(),
+            "the second must not overtake the first"
+        );
         let again = claim(&db.store, "a", at(61)).await;
         assert_eq!(again[0].payload::<String>().expect("text"), "first");
     }
@@ -101,9 +134,18 @@ async fn a_late_finish_by_a_worker_that_lost_its_lease_changes_nothing() {
         save(&db.store, &note("slack:C1", "hello", at(0)), at(0)).await;
         let slow = claim(&db.store, "slow", at(1)).await;
         let fresh = claim(&db.store, "fresh", at(40)).await;
-        db.store.finish_effect(&slow[0], "slow", at(41)).await.expect("finish");
-        assert!(claim(&db.store, "c", at(42)).await.is_empty(), "the fresh claim still holds the lane");
-        db.store.finish_effect(&fresh[0], "fresh", at(43)).await.expect("finish");
+        db.store
+            .finish_effect(&slow[0], "slow", at(41))
+            .await
+            .expect("finish");
+        assert!(
+            claim(&db.store, "c", at(42)).await.is_empty(),
+            "the fresh claim still holds the lane"
+        );
+        db.store
+            .finish_effect(&fresh[0], "fresh", at(43))
+            .await
+            .expect("finish");
         assert!(claim(&db.store, "c", at(100)).await.is_empty());
     }
 }
