@@ -1,7 +1,23 @@
-//! From what is seen of a job to what is wrong with it. Pure.
+//! From what is seen of a job to what is wrong with it. Pure: `now` is an argument.
+//!
+//! Only states that Kubernetes or Run:AI state explicitly are judged here, and how long some of them last. Why they
+//! came about is for `diagnose`.
 
-use jiff::Timestamp;
+mod container;
+mod controller;
+mod disruption;
+mod node;
+mod pod;
+mod workload;
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
+
+use crate::estate::index::{Estate, Job};
+
+pub use node::node_symptoms;
 
 /// The kinds of failure that alerts are told apart by. Coarse on purpose: while a job's alert is open,
 /// everything that follows from one failure (a crash, its back-off, the job's end) stays one alert.
@@ -43,4 +59,139 @@ pub struct Symptom {
     pub wrapper: bool,
     /// True for life-cycle events that are not failures (preempted, suspended, user stop): counted, not alerted.
     pub expected: bool,
+}
+
+/// How long a state may last before it is a symptom.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Thresholds {
+    /// Unschedulable or pending without a stated reason.
+    pub pending_seconds: u64,
+    /// Pending for a reason that waiting alone seldom removes: over quota, over limit.
+    pub quota_seconds: u64,
+    /// ContainerCreating, Initializing, Resuming and their like: the pull of a 30 GB image takes minutes.
+    pub starting_seconds: u64,
+    /// Beyond the end of a pod's own grace period.
+    pub terminating_seconds: u64,
+    /// A container that ended with an error and will be restarted is given this long to come back.
+    pub restarting_seconds: u64,
+    /// Mount failures, probe failures and missing replicas are given this long to pass.
+    pub settle_seconds: u64,
+    /// A node whose kubelet is silent is given this long, as the node controller gives it (40 s).
+    pub node_seconds: u64,
+}
+
+impl Default for Thresholds {
+    fn default() -> Self {
+        Self {
+            pending_seconds: 600,
+            quota_seconds: 300,
+            starting_seconds: 900,
+            terminating_seconds: 900,
+            restarting_seconds: 20,
+            settle_seconds: 120,
+            node_seconds: 40,
+        }
+    }
+}
+
+/// Frequent restarts: more than 0.1 a minute over 15 minutes, that is two or more in the window.
+const RESTART_WINDOW: Duration = Duration::from_secs(15 * 60);
+const RESTARTS_IN_WINDOW: usize = 2;
+
+/// What is wrong with a job now, and when to look again though nothing is seen of it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Assessment {
+    pub symptoms: Vec<Symptom>,
+    /// When the first state that still has time runs out of it.
+    pub recheck: Option<Timestamp>,
+}
+
+impl Assessment {
+    /// Adds a symptom once `since` lies `seconds` back; until then asks to be looked at again.
+    fn after(&mut self, seconds: u64, now: Timestamp, symptom: Symptom) {
+        let patience = SignedDuration::from_secs(i64::try_from(seconds).unwrap_or(i64::MAX));
+        match symptom.since.checked_add(patience) {
+            Ok(at) if at > now => {
+                self.recheck = Some(self.recheck.map_or(at, |earlier| earlier.min(at)))
+            }
+            Ok(_) | Err(_) => self.symptoms.push(symptom),
+        }
+    }
+
+    fn now(&mut self, symptom: Symptom) {
+        self.symptoms.push(symptom);
+    }
+}
+
+/// Judges a job. Symptoms are ordered: real before expected, specific before wrappers, oldest first.
+pub fn assess(job: &Job, estate: &Estate, thresholds: &Thresholds, now: Timestamp) -> Assessment {
+    let mut found = Assessment::default();
+    if let Some(workload) = &job.workload {
+        workload::assess(job, workload, thresholds, now, &mut found);
+    }
+    for controller in &job.controllers {
+        controller::assess(job, controller, thresholds, now, &mut found);
+    }
+    let finished = job.controllers.iter().any(controller::ended_well)
+        || job.workload.as_ref().is_some_and(workload::ended_well);
+    if !finished {
+        for pod in job.current_pods() {
+            pod::assess(job, pod, estate, thresholds, now, &mut found);
+        }
+    }
+    disruption::assess(job, now, &mut found);
+    found
+        .symptoms
+        .sort_by(|a, b| (a.expected, a.wrapper, a.since).cmp(&(b.expected, b.wrapper, b.since)));
+    found
+}
+
+/// True where the job reached its end without a failure, or people or policy stopped it.
+pub fn ended_well(job: &Job) -> bool {
+    job.controllers.iter().any(controller::ended_well)
+        || job.workload.as_ref().is_some_and(workload::ended_well)
+        || (!job.pods.is_empty()
+            && job
+                .current_pods()
+                .iter()
+                .all(|pod| pod.phase == "Succeeded"))
+}
+
+impl Symptom {
+    fn new(
+        class: FailureClass,
+        state: impl Into<String>,
+        detail: impl Into<String>,
+        since: Timestamp,
+    ) -> Self {
+        Self {
+            class,
+            state: state.into(),
+            detail: detail.into(),
+            pod: None,
+            container: None,
+            node: None,
+            image: None,
+            since,
+            wrapper: false,
+            expected: false,
+        }
+    }
+
+    fn wrapping(mut self) -> Self {
+        self.wrapper = true;
+        self
+    }
+
+    fn expected(mut self) -> Self {
+        self.expected = true;
+        self
+    }
+
+    fn of_pod(mut self, pod: &crate::estate::Pod) -> Self {
+        self.pod = Some(pod.name.clone());
+        self.node.clone_from(&pod.node);
+        self
+    }
 }
