@@ -8,6 +8,7 @@
 pub mod action;
 pub mod alert;
 pub mod chat;
+pub mod config;
 pub mod desk;
 pub mod detect;
 pub mod diagnose;

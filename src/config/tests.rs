@@ -1,0 +1,108 @@
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::Config;
+
+fn env(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    pairs
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect()
+}
+
+fn mistakes(pairs: &[(&str, &str)], yaml: &str) -> Vec<String> {
+    match Config::from_values(&env(pairs), yaml) {
+        Ok(_) => Vec::new(),
+        Err(mistakes) => mistakes.0.iter().map(ToString::to_string).collect(),
+    }
+}
+
+#[test]
+fn nothing_needs_to_be_set() {
+    let config = Config::from_values(&BTreeMap::new(), "").expect("the defaults are sound");
+    assert_eq!(config.http.port, 8000);
+    assert!(config.gate.dry_run, "dry-run is the default");
+    assert_eq!(config.monitor.projects, ["*"]);
+    assert_eq!(config.monitor.poll_interval, Duration::from_secs(60));
+    assert_eq!(config.monitor.max_alerts_per_job, 1);
+    assert!(config.approvers.is_empty(), "nobody may approve");
+}
+
+#[test]
+fn every_mistake_is_told_at_once_by_name_and_line() {
+    let told = mistakes(
+        &[
+            ("API_PORT", "eighty"),
+            ("SLACK_BOT_TOKEN", "secret-of-another-kind"),
+            ("RUNAI_BASE_URL", "app.run.ai"),
+            ("APPROVERS", "mira"),
+            ("DATABASE_URL", "mysql://x"),
+            ("DRY_RUN", "maybe"),
+        ],
+        "runai_proactive_monitor:\n  poll_interval_second: 30\n  monitored_projects: []\nthresholds:\n  pending_seconds: soon\n",
+    );
+    for wanted in [
+        "API_PORT: `eighty` is not a whole number from 0 to 65535",
+        "SLACK_BOT_TOKEN: is not a bot token: it must begin with xoxb- or xoxe.xoxb-",
+        "RUNAI_BASE_URL: is not a URL: it must look like https://host/path",
+        "RUNAI_CLIENT_ID: is not set, though other Run:AI settings are: all three are needed",
+        "APPROVERS: `mira` is neither a Slack user id (U…), a user group id (S…) nor local",
+        "DATABASE_URL: must begin with sqlite:// or postgres://",
+        "DRY_RUN: `maybe` is neither true nor false",
+        "nightbell.yaml line 2: runai_proactive_monitor.poll_interval_second: is not a setting; did you mean runai_proactive_monitor.poll_interval_seconds?",
+        "nightbell.yaml line 3: runai_proactive_monitor.monitored_projects: is empty: use [\"*\"] for all projects",
+    ] {
+        assert!(
+            told.iter().any(|line| line == wanted),
+            "missing: {wanted}\ntold: {told:#?}"
+        );
+    }
+    assert!(
+        told.iter()
+            .any(|line| line.starts_with("nightbell.yaml line 5: thresholds.pending_seconds")),
+        "{told:#?}"
+    );
+    assert!(
+        !told
+            .iter()
+            .any(|line| line.contains("secret-of-another-kind")),
+        "a token is never shown"
+    );
+}
+
+#[test]
+fn the_environment_wins_over_the_file() {
+    let config = Config::from_values(
+        &env(&[("API_PORT", "9000")]),
+        "api_port: 8100\ndry_run: false\n",
+    )
+    .expect("sound");
+    assert_eq!(config.http.port, 9000);
+    assert!(
+        !config.gate.dry_run,
+        "a variable may stand in the file in lower case"
+    );
+}
+
+#[test]
+fn broken_yaml_is_told_with_its_line() {
+    let told = mistakes(
+        &[],
+        "alerts:\n  resolve_after_seconds: [1\nthresholds: {}\n",
+    );
+    assert!(
+        told.iter()
+            .any(|line| line.starts_with("nightbell.yaml") && line.contains("line")),
+        "{told:#?}"
+    );
+}
+
+#[test]
+fn what_is_not_built_yet_is_said() {
+    let config =
+        Config::from_values(&env(&[("SPLUNK_HOST", "splunk.internal")]), "").expect("sound");
+    assert_eq!(
+        config.notes,
+        ["SPLUNK_HOST is set, but this version does not use Splunk yet"]
+    );
+}
