@@ -15,4 +15,6 @@ pub mod diagnose;
 pub mod estate;
 pub mod safety;
 pub mod store;
+pub mod supervisor;
+pub mod telemetry;
 pub mod watch;
