@@ -204,9 +204,26 @@ impl Config {
         mistakes: Vec<Mistake>,
     ) -> Result<Self, Mistakes> {
         let mut reader = Reader::new(environment, env_file, yaml, mistakes);
-        let r = &mut reader;
+        let config = Self::take(&mut reader);
+        let mistakes = reader.finish();
+        if mistakes.is_empty() {
+            Ok(config)
+        } else {
+            Err(Mistakes(mistakes))
+        }
+    }
+
+    /// The environment variables that mean something, sorted.
+    pub fn variables() -> Vec<String> {
+        let (environment, env_file, yaml) = (BTreeMap::new(), BTreeMap::new(), YamlFile::default());
+        let mut reader = Reader::new(&environment, &env_file, &yaml, Vec::new());
+        Self::take(&mut reader);
+        reader.variables().into_iter().collect()
+    }
+
+    fn take(r: &mut Reader<'_>) -> Self {
         let slack = read_slack(r);
-        let config = Self {
+        Self {
             http: read_http(r),
             database_url: read_database(r),
             log: read_log(r),
@@ -225,12 +242,6 @@ impl Config {
             knowledge_file: r.text("knowledge_file").map(PathBuf::from),
             deadman_url: r.url("DEADMAN_URL"),
             notes: read_later(r),
-        };
-        let mistakes = reader.finish();
-        if mistakes.is_empty() {
-            Ok(config)
-        } else {
-            Err(Mistakes(mistakes))
         }
     }
 }

@@ -16,6 +16,8 @@ pub(super) struct Reader<'a> {
     pub(super) yaml: &'a YamlFile,
     pub(super) mistakes: Vec<Mistake>,
     known: BTreeSet<String>,
+    /// Known names that may stand in the environment.
+    variables: BTreeSet<String>,
     sections: BTreeSet<String>,
 }
 
@@ -32,6 +34,7 @@ impl<'a> Reader<'a> {
             yaml,
             mistakes,
             known: BTreeSet::new(),
+            variables: BTreeSet::new(),
             sections: BTreeSet::new(),
         }
     }
@@ -48,6 +51,7 @@ impl<'a> Reader<'a> {
             (!value.trim().is_empty()).then(|| Value::Text(value.trim().to_owned()))
         };
         if environment_name {
+            self.variables.insert(name.to_owned());
             if let Some(value) = self.environment.get(name).and_then(text) {
                 return Some(Given {
                     value,
@@ -226,6 +230,11 @@ impl<'a> Reader<'a> {
             .iter()
             .filter_map(|(key, given)| Some((key.strip_prefix(&prefix)?.to_owned(), given.clone())))
             .collect()
+    }
+
+    /// The names asked for that may stand in the environment.
+    pub(super) fn variables(&self) -> BTreeSet<String> {
+        self.variables.clone()
     }
 
     /// Every YAML key and every `.env` name that looks like ours but is none.

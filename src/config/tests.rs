@@ -106,3 +106,31 @@ fn what_is_not_built_yet_is_said() {
         ["SPLUNK_HOST is set, but this version does not use Splunk yet"]
     );
 }
+
+#[test]
+fn the_example_names_every_variable_and_its_values_are_sound() {
+    let example = include_str!("../../.env.example");
+    let mut named: Vec<String> = Vec::new();
+    let mut values = BTreeMap::new();
+    for line in example.lines() {
+        let assignment = line.strip_prefix('#').unwrap_or(line);
+        let Some((name, value)) = assignment.split_once('=') else {
+            continue;
+        };
+        if name.is_empty()
+            || !name
+                .chars()
+                .all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
+        {
+            continue;
+        }
+        named.push(name.to_owned());
+        // An address without its credentials is a mistake of its own.
+        if name != "RUNAI_BASE_URL" {
+            values.insert(name.to_owned(), value.to_owned());
+        }
+    }
+    named.sort();
+    assert_eq!(named, Config::variables());
+    Config::from_values(&values, "").expect("the example's values are the defaults");
+}
