@@ -1,3 +1,4 @@
 //! What people read, apart from where they read it: a [`card::Card`] becomes Slack blocks, HTML or terminal text.
 
 pub mod card;
+pub mod slack;

@@ -1,0 +1,12 @@
+//! Slack, both ways: [`client`] calls it, [`http`] and [`socket`] hear it, [`deliver`] answers what was heard.
+//!
+//! What Slack sends is verified, recorded in the inbox and acknowledged at once; the work comes after, from the
+//! record. Only this room knows Slack's protocol.
+
+pub mod blocks;
+pub mod client;
+pub mod error;
+mod mrkdwn;
+
+pub use client::{Settings, SlackClient};
+pub use error::SlackError;
