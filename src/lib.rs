@@ -3,7 +3,7 @@
 //! Reading order is the life of a failure: [`estate`] (the vocabulary), [`watch`] (sources become observations),
 //! [`detect`] (observations become symptoms), [`alert`] (one alert per job and failure), [`diagnose`] (why),
 //! [`safety`] and [`action`] (what may be done about it, and doing it), [`notify`] and [`chat`] (telling people),
-//! [`desk`] (answering them). [`store`] is the only room that knows SQL; [`app`] wires the rooms together.
+//! [`desk`] (answering them). [`redact`] is what all text passes on its way out; [`store`] is the only room that knows SQL; [`app`] wires the rooms together.
 
 pub mod action;
 pub mod alert;
@@ -13,6 +13,7 @@ pub mod desk;
 pub mod detect;
 pub mod diagnose;
 pub mod estate;
+pub mod redact;
 pub mod safety;
 pub mod store;
 pub mod supervisor;
