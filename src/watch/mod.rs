@@ -1,5 +1,7 @@
 //! Sources of observations. Each source runs as a supervised task, beats a heartbeat, and sends what it saw.
 
+pub mod runai;
+
 use jiff::Timestamp;
 
 use crate::estate::{Controller, Event, Node, Pod, Workload};
