@@ -195,3 +195,6 @@ impl Symptom {
         self
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,518 @@
+//! What is and is not a failure, as tables.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Assessment, FailureClass, Thresholds, assess, ended_well};
+use crate::estate::index::{Estate, Job};
+use crate::estate::{
+    Condition, Container, ContainerState, Controller, Event, JobKey, Node, ObjectRef, Phase, Pod,
+    Termination, Workload,
+};
+use crate::watch::Observation;
+
+fn at(minutes: i64) -> Timestamp {
+    Timestamp::from_second(1_790_000_000 + 60 * minutes).expect("a time in range")
+}
+
+fn condition(kind: &str, status: &str, reason: &str, since: Timestamp) -> Condition {
+    Condition {
+        kind: kind.to_owned(),
+        status: status.to_owned(),
+        reason: (!reason.is_empty()).then(|| reason.to_owned()),
+        message: None,
+        since: Some(since),
+    }
+}
+
+fn end(exit_code: i32, reason: &str, finished: Timestamp) -> Termination {
+    Termination {
+        exit_code,
+        signal: None,
+        reason: Some(reason.to_owned()),
+        message: None,
+        started: None,
+        finished: Some(finished),
+    }
+}
+
+fn waiting(reason: &str) -> ContainerState {
+    ContainerState::Waiting {
+        reason: Some(reason.to_owned()),
+        message: None,
+    }
+}
+
+fn pod(name: &str, phase: &str, state: ContainerState) -> Pod {
+    Pod {
+        cluster: "prod".to_owned(),
+        namespace: "runai-nlp".to_owned(),
+        name: name.to_owned(),
+        uid: format!("uid-{name}"),
+        created: at(0),
+        deleting: None,
+        node: Some("gpu-07".to_owned()),
+        phase: phase.to_owned(),
+        reason: None,
+        message: None,
+        conditions: Vec::new(),
+        containers: vec![Container {
+            name: "main".to_owned(),
+            image: "registry.example.com/train:1".to_owned(),
+            init: false,
+            ready: phase == "Running",
+            restarts: 0,
+            state,
+            last: None,
+        }],
+        owner: Some(ObjectRef {
+            kind: "Job".to_owned(),
+            name: "bert".to_owned(),
+            uid: Some("uid-bert".to_owned()),
+        }),
+        workload: "bert".to_owned(),
+        runai_id: None,
+        project: None,
+        gpus: 1.0,
+        scheduler: None,
+        claims: Vec::new(),
+        rank: None,
+        restart_policy: Some("Never".to_owned()),
+    }
+}
+
+fn controller(kind: &str, conditions: Vec<Condition>) -> Controller {
+    Controller {
+        cluster: "prod".to_owned(),
+        namespace: "runai-nlp".to_owned(),
+        name: "bert".to_owned(),
+        kind: kind.to_owned(),
+        uid: "uid-bert".to_owned(),
+        created: at(0),
+        deleting: None,
+        owner: None,
+        workload: "bert".to_owned(),
+        runai_id: None,
+        project: None,
+        suspended: false,
+        conditions,
+        desired: 1,
+        active: 0,
+        failed: 0,
+        succeeded: 0,
+        ready: 0,
+        backoff_limit: Some(2),
+        gitops: None,
+    }
+}
+
+fn workload(phase: &str, since: Timestamp) -> Workload {
+    Workload {
+        id: "0b6a5b0e".to_owned(),
+        name: "bert".to_owned(),
+        kind: "Training".to_owned(),
+        project: "nlp".to_owned(),
+        namespace: "runai-nlp".to_owned(),
+        cluster_id: "71f69d83".to_owned(),
+        phase: Phase::from(phase.to_owned()),
+        phase_message: None,
+        phase_reason: None,
+        submitted_by: None,
+        created: at(0),
+        phase_updated: Some(since),
+        completed: None,
+        requested_gpus: Some(1.0),
+        allocated_gpus: None,
+        idle_allocated_gpus: None,
+        requested_pods: Some(1),
+        running_pods: 0,
+        preemptible: None,
+        priority_class: None,
+        images: Vec::new(),
+        node_pools: Vec::new(),
+        conditions: Vec::new(),
+        can_suspend: true,
+        can_delete: true,
+        running_seconds: None,
+        pending_seconds: None,
+    }
+}
+
+fn event(kind: &str, reason: &str, message: &str, object: (&str, &str)) -> Event {
+    Event {
+        cluster: "prod".to_owned(),
+        namespace: "runai-nlp".to_owned(),
+        uid: format!("event-{reason}"),
+        kind: kind.to_owned(),
+        reason: reason.to_owned(),
+        message: message.to_owned(),
+        object: ObjectRef {
+            kind: object.0.to_owned(),
+            name: object.1.to_owned(),
+            uid: None,
+        },
+        source: None,
+        count: 1,
+        first: Some(at(0)),
+        last: at(1),
+        annotations: Vec::new(),
+    }
+}
+
+/// One estate with one job, judged at `now`.
+struct Scene {
+    estate: Estate,
+}
+
+impl Scene {
+    fn new() -> Self {
+        Self {
+            estate: Estate::new(vec!["prod".to_owned()], std::collections::HashMap::new()),
+        }
+    }
+
+    fn sees(mut self, observation: Observation) -> Self {
+        self.estate.apply(observation, at(1));
+        self
+    }
+
+    fn pod(self, pod: Pod) -> Self {
+        self.sees(Observation::Pod(Box::new(pod)))
+    }
+
+    fn controller(self, controller: Controller) -> Self {
+        self.sees(Observation::Controller(Box::new(controller)))
+    }
+
+    fn workload(self, workload: Workload) -> Self {
+        self.sees(Observation::Workload(Box::new(workload)))
+    }
+
+    fn job(&self) -> &Job {
+        let key = JobKey {
+            cluster: "prod".to_owned(),
+            namespace: "runai-nlp".to_owned(),
+            name: "bert".to_owned(),
+        };
+        self.estate.job(&key).expect("all that was seen is one job")
+    }
+
+    fn judged(&self, now: Timestamp) -> Assessment {
+        assess(self.job(), &self.estate, &Thresholds::default(), now)
+    }
+
+    /// `class/state`, with `?` for expected and `~` for a wrapper.
+    fn says(&self, now: Timestamp) -> Vec<String> {
+        let mark = |expected, wrapper| {
+            if expected {
+                "?"
+            } else if wrapper {
+                "~"
+            } else {
+                ""
+            }
+        };
+        self.judged(now)
+            .symptoms
+            .iter()
+            .map(|s| format!("{}{:?}/{}", mark(s.expected, s.wrapper), s.class, s.state))
+            .collect()
+    }
+}
+
+#[test]
+fn every_container_state_that_kubernetes_calls_a_failure_is_one() {
+    for (state, class) in [
+        ("ErrImagePull", FailureClass::CannotStart),
+        ("ImagePullBackOff", FailureClass::CannotStart),
+        ("InvalidImageName", FailureClass::CannotStart),
+        ("CreateContainerConfigError", FailureClass::CannotStart),
+        ("CreateContainerError", FailureClass::CannotStart),
+        ("RunContainerError", FailureClass::CannotStart),
+        ("CrashLoopBackOff", FailureClass::Crashed),
+    ] {
+        let judged = Scene::new()
+            .pod(pod("bert-x", "Pending", waiting(state)))
+            .judged(at(0));
+        let found: Vec<_> = judged
+            .symptoms
+            .iter()
+            .map(|s| (s.class, s.state.as_str()))
+            .collect();
+        assert_eq!(found, [(class, state)]);
+    }
+}
+
+#[test]
+fn a_container_that_ended_badly_says_how() {
+    for (exit_code, reason, said) in [
+        (1, "Error", "Crashed/Error"),
+        (137, "OOMKilled", "Crashed/OOMKilled"),
+        (0, "OOMKilled", "Crashed/OOMKilled"),
+        (128, "StartError", "CannotStart/StartError"),
+        (127, "ContainerCannotRun", "CannotStart/ContainerCannotRun"),
+        (143, "Error", "~Crashed/Error"),
+    ] {
+        let state = ContainerState::Terminated(end(exit_code, reason, at(1)));
+        assert_eq!(
+            Scene::new().pod(pod("bert-x", "Failed", state)).says(at(2)),
+            [said]
+        );
+    }
+    let fine = ContainerState::Terminated(end(0, "Completed", at(1)));
+    assert!(
+        Scene::new()
+            .pod(pod("bert-x", "Succeeded", fine))
+            .says(at(2))
+            .is_empty()
+    );
+}
+
+#[test]
+fn a_pod_that_waits_is_given_its_time() {
+    let mut waits = pod("bert-x", "Pending", ContainerState::Unknown);
+    waits.node = None;
+    waits.containers.clear();
+    waits.conditions = vec![condition("PodScheduled", "False", "Unschedulable", at(0))];
+    let scene = Scene::new().pod(waits);
+    let early = scene.judged(at(9));
+    assert!(early.symptoms.is_empty());
+    assert_eq!(
+        early.recheck,
+        Some(at(10)),
+        "it asks to be looked at when its time is up"
+    );
+    assert_eq!(scene.says(at(10)), ["Blocked/Unschedulable"]);
+
+    let creating = Scene::new().pod(pod("bert-x", "Pending", waiting("ContainerCreating")));
+    assert!(creating.says(at(14)).is_empty());
+    assert_eq!(creating.says(at(15)), ["CannotStart/ContainerCreating"]);
+}
+
+#[test]
+fn what_the_platform_does_by_design_is_expected() {
+    let mut preempted = pod(
+        "bert-x",
+        "Failed",
+        ContainerState::Terminated(end(143, "Error", at(1))),
+    );
+    preempted.conditions = vec![condition(
+        "DisruptionTarget",
+        "True",
+        "PreemptionByScheduler",
+        at(1),
+    )];
+    assert_eq!(
+        Scene::new().pod(preempted).says(at(2)),
+        ["?Disrupted/PreemptionByScheduler"]
+    );
+
+    let mut suspended = controller("Job", Vec::new());
+    suspended.suspended = true;
+    assert_eq!(
+        Scene::new().controller(suspended).says(at(2)),
+        ["?Disrupted/Suspended"]
+    );
+
+    assert_eq!(
+        Scene::new()
+            .workload(workload("Stopped", at(1)))
+            .says(at(2)),
+        ["?Disrupted/Stopped"]
+    );
+
+    let evict = event(
+        "Normal",
+        "Evict",
+        "was preempted by higher priority workload",
+        ("PodGroup", "pg-bert-0b6a5b0e-6c4e-4c39-9a65-1b8f0d1f3a01"),
+    );
+    let scene = Scene::new()
+        .workload(workload("Pending", at(1)))
+        .sees(Observation::Event(Box::new(evict)));
+    assert_eq!(scene.says(at(2)), ["?Disrupted/Preempted"]);
+}
+
+#[test]
+fn the_end_of_a_gang_whose_member_died_is_not_a_preemption() {
+    let evict = event(
+        "Normal",
+        "Evict",
+        "Workload doesn't meet the minimum required number of pods (8)",
+        ("PodGroup", "pg-bert-0b6a5b0e-6c4e-4c39-9a65-1b8f0d1f3a01"),
+    );
+    let died = pod(
+        "bert-x",
+        "Failed",
+        ContainerState::Terminated(end(1, "Error", at(1))),
+    );
+    let scene = Scene::new()
+        .pod(died)
+        .sees(Observation::Event(Box::new(evict)));
+    assert_eq!(scene.says(at(2)), ["Crashed/Error"]);
+}
+
+#[test]
+fn an_eviction_is_a_failure() {
+    let mut evicted = pod("bert-x", "Failed", ContainerState::Unknown);
+    evicted.reason = Some("Evicted".to_owned());
+    evicted.message = Some("The node was low on resource: ephemeral-storage.".to_owned());
+    assert_eq!(Scene::new().pod(evicted).says(at(2)), ["Disrupted/Evicted"]);
+}
+
+#[test]
+fn a_failed_pod_that_a_retry_replaced_no_longer_counts() {
+    let failed = pod(
+        "bert-1",
+        "Failed",
+        ContainerState::Terminated(end(1, "Error", at(1))),
+    );
+    let mut retry = pod(
+        "bert-2",
+        "Running",
+        ContainerState::Running {
+            started: Some(at(2)),
+        },
+    );
+    retry.created = at(2);
+    let mut job = controller("Job", Vec::new());
+    job.active = 1;
+    let scene = Scene::new().controller(job).pod(failed);
+    assert_eq!(scene.says(at(2)), ["Crashed/Error"]);
+    assert!(scene.pod(retry).says(at(3)).is_empty());
+}
+
+#[test]
+fn the_wrappers_come_last_and_the_deadline_is_its_own_cause() {
+    let failed = condition("Failed", "True", "BackoffLimitExceeded", at(2));
+    let died = pod(
+        "bert-x",
+        "Failed",
+        ContainerState::Terminated(end(1, "Error", at(1))),
+    );
+    let scene = Scene::new()
+        .controller(controller("Job", vec![failed]))
+        .pod(died)
+        .workload(workload("Failed", at(2)));
+    assert_eq!(
+        scene.says(at(3)),
+        [
+            "Crashed/Error",
+            "~Crashed/Failed",
+            "~Crashed/BackoffLimitExceeded"
+        ]
+    );
+
+    let late = condition("Failed", "True", "DeadlineExceeded", at(2));
+    assert_eq!(
+        Scene::new()
+            .controller(controller("Job", vec![late]))
+            .says(at(3)),
+        ["Crashed/DeadlineExceeded"]
+    );
+}
+
+#[test]
+fn quota_that_refuses_pods_before_they_exist_is_told_by_the_controller() {
+    let refused = event(
+        "Warning",
+        "FailedCreate",
+        "pods \"bert-\" is forbidden: exceeded quota",
+        ("Job", "bert"),
+    );
+    let scene = Scene::new()
+        .controller(controller("Job", Vec::new()))
+        .sees(Observation::Event(Box::new(refused)));
+    assert_eq!(scene.says(at(2)), ["Blocked/FailedCreate"]);
+}
+
+#[test]
+fn run_ai_phases_that_last_are_symptoms() {
+    for (phase, minutes, said) in [
+        ("Failed", 0, "~Crashed/Failed"),
+        ("Degraded", 0, "~Degraded/Degraded"),
+        ("Pending", 10, "Blocked/Pending"),
+        ("Initializing", 15, "~CannotStart/Initializing"),
+        ("Stopping", 15, "~Stuck/Stopping"),
+        ("Unknown", 10, "~Stuck/Unknown"),
+    ] {
+        let scene = Scene::new().workload(workload(phase, at(0)));
+        assert_eq!(scene.says(at(minutes)), [said]);
+        if minutes > 0 {
+            assert!(
+                scene.says(at(minutes - 1)).is_empty(),
+                "{phase} is given its time"
+            );
+        }
+    }
+    let mut over_quota = workload("Pending", at(0));
+    over_quota.phase_reason = Some("NonPreemptibleOverQuota".to_owned());
+    assert_eq!(
+        Scene::new().workload(over_quota).says(at(5)),
+        ["Blocked/NonPreemptibleOverQuota"]
+    );
+}
+
+#[test]
+fn a_silent_kubelet_puts_its_pods_in_trouble() {
+    let node = Node {
+        cluster: "prod".to_owned(),
+        name: "gpu-07".to_owned(),
+        uid: "uid-node".to_owned(),
+        created: at(0),
+        unschedulable: false,
+        taints: Vec::new(),
+        conditions: vec![condition("Ready", "Unknown", "NodeStatusUnknown", at(1))],
+        allocatable_gpus: 8.0,
+        capacity_gpus: 8.0,
+        gpu_type: None,
+        node_pool: None,
+    };
+    let scene = Scene::new()
+        .sees(Observation::Node(Box::new(node)))
+        .pod(pod(
+            "bert-x",
+            "Running",
+            ContainerState::Running {
+                started: Some(at(0)),
+            },
+        ));
+    let early = at(1) + SignedDuration::from_secs(39);
+    assert!(scene.says(early).is_empty());
+    assert_eq!(scene.says(at(2)), ["Disrupted/NodeNotReady"]);
+}
+
+#[test]
+fn frequent_restarts_are_noticed_though_the_container_runs_each_time() {
+    let running = |restarts: u32| {
+        let mut running = pod(
+            "bert-x",
+            "Running",
+            ContainerState::Running {
+                started: Some(at(1)),
+            },
+        );
+        running.containers[0].restarts = restarts;
+        running.containers[0].last = Some(end(1, "Error", at(1)));
+        running
+    };
+    let scene = Scene::new().pod(running(0)).pod(running(1));
+    assert!(scene.says(at(2)).is_empty(), "one restart is not frequent");
+    let scene = scene.pod(running(2));
+    assert_eq!(scene.says(at(2)), ["~Crashed/FrequentRestarts"]);
+    assert!(scene.says(at(20)).is_empty(), "the window has passed");
+}
+
+#[test]
+fn a_finished_job_is_not_judged_by_its_earlier_pods() {
+    let failed = pod(
+        "bert-1",
+        "Failed",
+        ContainerState::Terminated(end(1, "Error", at(1))),
+    );
+    let scene = Scene::new().pod(failed).controller(controller(
+        "Job",
+        vec![condition("Complete", "True", "", at(3))],
+    ));
+    assert!(scene.says(at(4)).is_empty());
+    assert!(ended_well(scene.job()));
+}
