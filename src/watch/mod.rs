@@ -1,6 +1,9 @@
 //! Sources of observations. Each source runs as a supervised task, beats a heartbeat, and sends what it saw.
 
+pub mod control;
+pub mod deadman;
 pub mod runai;
+pub mod sources;
 
 use jiff::Timestamp;
 

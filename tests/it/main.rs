@@ -8,4 +8,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod monitoring;
+mod runai_client;
+mod runai_poller;
 mod store_effect;

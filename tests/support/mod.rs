@@ -1,3 +1,4 @@
 //! What the scenes share: databases, fakes of the outside world, and a bot to run against them.
 
 pub mod database;
+pub mod runai;

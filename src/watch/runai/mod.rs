@@ -4,6 +4,8 @@
 //! decided by `detect`, not here.
 
 pub mod client;
+pub mod poller;
+mod sweep;
 mod token;
 mod transport;
 mod wire;
