@@ -7,6 +7,7 @@ mod find;
 pub mod index;
 
 use std::sync::{Arc, RwLock};
+pub mod identity;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};

@@ -4,6 +4,7 @@ pub mod control;
 pub mod deadman;
 pub mod runai;
 pub mod sources;
+pub mod kubernetes;
 
 use jiff::Timestamp;
 

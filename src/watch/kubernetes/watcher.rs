@@ -1,0 +1,1 @@
+//! From lists and watches of one cluster to observations.
