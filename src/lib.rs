@@ -14,6 +14,7 @@ pub mod detect;
 pub mod diagnose;
 pub mod estate;
 pub mod redact;
+pub mod notify;
 pub mod safety;
 pub mod store;
 pub mod supervisor;

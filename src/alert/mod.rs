@@ -1,4 +1,20 @@
-//! One alert per job and failure: identity, dedup, grouping, severity, life-cycle. Pure.
+//! One alert per job and failure: identity, dedup, grouping, severity, life-cycle. Pure but for [`service`].
+//!
+//! A [`report::JobReport`] says what is wrong with one job now. [`placement`] finds the alert that tells it already,
+//! [`lifecycle`] moves that alert on, [`grouping`] decides whose message tells it, and [`service`] saves the new state
+//! together with the effects it wants.
+
+pub mod effects;
+pub mod grouping;
+pub mod identity;
+pub mod lifecycle;
+pub mod placement;
+pub mod report;
+pub mod service;
+pub mod settings;
+pub mod severity;
+
+use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -34,7 +50,7 @@ pub struct Alert {
     pub id: String,
     /// Short number for people: `#17`.
     pub number: i64,
-    /// The durable job (see `alert_job` in the store) this is about.
+    /// The durable job (see `job` in the store) this is about.
     pub job_id: String,
     pub subject: Subject,
     pub class: FailureClass,
@@ -68,6 +84,35 @@ pub struct Alert {
     pub feedback: i64,
     /// Everything in it is from the simulated estate.
     pub demo: bool,
+    /// What the life-cycle keeps for itself.
+    #[serde(default)]
+    pub track: Track,
+}
+
+/// What the life-cycle of an alert keeps between events, beyond what people are shown.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Track {
+    /// How often it failed again after it was resolved.
+    pub reopened: u64,
+    /// Since when no failure is seen; `None` while one is.
+    pub quiet_since: Option<Timestamp>,
+    /// The expected state (preempted, suspended …) that followed the failure, if one did.
+    pub expected_state: Option<String>,
+    /// Expected life-cycle events counted while it was open.
+    pub expected: u64,
+    /// Digest of the symptoms folded in last: the same symptoms again change nothing.
+    pub seen: String,
+    /// Who resolved it by hand: only what happens after that may reopen it.
+    pub resolved_by: Option<String>,
+    /// How much the state shown tells of the cause (see `report::telling`).
+    pub telling: u8,
+    /// Claims of the pods that fail.
+    pub claims: Vec<String>,
+    /// Where in the estate it is seen failing (`cluster/namespace/name`). Two places, if two sources report one job
+    /// and nothing in the estate says that they are one.
+    pub failing_views: BTreeSet<String>,
+    /// Whether it was told by a message of its own, even if a group tells it too by now.
+    pub own_message: bool,
 }
 
 /// The job as an alert tells it.

@@ -4,7 +4,10 @@
 //! text. SQLite has one writer connection and a read pool, because a deferred transaction that reads and then writes
 //! can fail at once with `SQLITE_BUSY`.
 
+mod alert;
 mod effect;
+mod job;
+mod message;
 mod setting;
 
 use std::str::FromStr;
@@ -14,11 +17,15 @@ use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{PgPool, Postgres, Sqlite, SqlitePool, Transaction, postgres::PgPoolOptions};
 
+pub use alert::{AlertFilter, TimelineEntry};
 pub use effect::{Effect, EffectKind, NewEffect};
+pub use message::{Message, PageRow};
 
 /// Every migration, in order. Append only.
-const MIGRATIONS: &[(i64, &str, &str)] =
-    &[(1, "core", include_str!("../../migrations/0001_core.sql"))];
+const MIGRATIONS: &[(i64, &str, &str)] = &[
+    (1, "core", include_str!("../../migrations/0001_core.sql")),
+    (3, "alert", include_str!("../../migrations/0003_alert.sql")),
+];
 
 /// Readers beside the one SQLite writer: the page, the API and workers seldom read at once.
 const SQLITE_READERS: u32 = 4;

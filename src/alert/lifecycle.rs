@@ -1,0 +1,611 @@
+//! The life of one alert: every state answers every event, and says what is to follow as data.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::report::{JobReport, Presence, digest, telling};
+use super::settings::Settings;
+use super::{Alert, AlertState, Severity, Track};
+use crate::diagnose::{Diagnosis, Role};
+
+/// Pods, nodes, images and claims kept by name; beyond that only their number matters.
+const NAMES_KEPT: usize = 64;
+/// A job that fails again and again says so in its thread this often; its message counts on.
+const REOPENINGS_TOLD: u64 = 3;
+
+/// What can happen to an alert.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// The job was looked at: it fails, is quiet, has ended or is gone.
+    Reported {
+        report: Box<JobReport>,
+        severity: Severity,
+    },
+    /// What it told of is over, and the job fails in another way.
+    Superseded,
+    /// A time came that the alert wanted to be looked at.
+    TimePassed,
+    Diagnosed(Box<Diagnosis>),
+    Acknowledged {
+        by: String,
+    },
+    ResolvedBy {
+        by: String,
+    },
+    Silenced {
+        by: String,
+        until: Timestamp,
+    },
+    Unsilenced {
+        by: String,
+    },
+    /// 👍 or 👎 for the diagnosis.
+    Rated {
+        by: String,
+        up: bool,
+    },
+    /// An action is on offer; `text` says which.
+    ApprovalOffered {
+        approval_id: String,
+        text: String,
+    },
+    /// Someone (or the clock) decided the offer; `text` says who and what.
+    ApprovalDecided {
+        text: String,
+        by: Option<String>,
+        approved: bool,
+    },
+    /// Something happened to an action for it; `mitigating` while it runs or is being verified.
+    ActionNoted {
+        text: String,
+        mitigating: bool,
+    },
+}
+
+/// What is to follow an event.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// The alert changed and is to be saved, though people see nothing new.
+    Changed,
+    /// Bring its messages up to date.
+    Show,
+    /// Bring PagerDuty up to date.
+    Page,
+    /// Find out why.
+    Diagnose { again: bool },
+    /// Say it in the thread.
+    Tell(Note),
+    /// Add to the timeline.
+    Record {
+        kind: EventKind,
+        by: Option<String>,
+        text: String,
+    },
+    /// After a recovery it failed for another reason: that is an alert of its own, with this diagnosis.
+    Split(Box<Diagnosis>),
+}
+
+/// What a thread is told.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "note", rename_all = "snake_case")]
+pub enum Note {
+    /// The full report.
+    Diagnosed,
+    FailedAgain {
+        times: u64,
+    },
+    Resolved {
+        how: String,
+    },
+    Action {
+        text: String,
+    },
+}
+
+/// Kinds of timeline entries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EventKind {
+    Opened,
+    Reopened,
+    Observed,
+    Expected,
+    Quiet,
+    Diagnosed,
+    Grouped,
+    Acknowledged,
+    Silenced,
+    Unsilenced,
+    Rated,
+    Offered,
+    Decided,
+    Action,
+    Resolved,
+}
+
+impl EventKind {
+    /// The name in the database and in JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Opened => "opened",
+            Self::Reopened => "reopened",
+            Self::Observed => "observed",
+            Self::Expected => "expected",
+            Self::Quiet => "quiet",
+            Self::Diagnosed => "diagnosed",
+            Self::Grouped => "grouped",
+            Self::Acknowledged => "acknowledged",
+            Self::Silenced => "silenced",
+            Self::Unsilenced => "unsilenced",
+            Self::Rated => "rated",
+            Self::Offered => "offered",
+            Self::Decided => "decided",
+            Self::Action => "action",
+            Self::Resolved => "resolved",
+        }
+    }
+}
+
+/// What a new alert is made from, beside the report.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Birth {
+    pub id: String,
+    pub number: i64,
+    pub job_id: String,
+    pub severity: Severity,
+    pub demo: bool,
+}
+
+/// Opens an alert for a failing job; `None` if nothing in the report is a failure.
+pub fn open(birth: Birth, report: &JobReport, now: Timestamp) -> Option<(Alert, Vec<Outcome>)> {
+    let first = report.most_telling()?;
+    let mut alert = Alert {
+        id: birth.id,
+        number: birth.number,
+        job_id: birth.job_id,
+        subject: report.subject.clone(),
+        class: first.class,
+        failure: first.state.clone(),
+        detail: first.detail.clone(),
+        severity: birth.severity,
+        state: AlertState::Open,
+        opened: now,
+        updated: now,
+        resolved: None,
+        resolution: None,
+        count: 0,
+        pods: Vec::new(),
+        pods_failing: 0,
+        nodes: Vec::new(),
+        images: Vec::new(),
+        acknowledged_by: None,
+        silenced_until: None,
+        group_id: None,
+        diagnosis: None,
+        approval_id: None,
+        action_note: None,
+        feedback: 0,
+        demo: birth.demo,
+        track: Track::default(),
+    };
+    alert.fold(report);
+    let outcomes = vec![
+        Outcome::Record {
+            kind: EventKind::Opened,
+            by: None,
+            text: format!("{}: {}", alert.failure, alert.detail),
+        },
+        Outcome::Show,
+        Outcome::Page,
+        Outcome::Diagnose { again: false },
+    ];
+    Some((alert, outcomes))
+}
+
+impl Alert {
+    /// Applies `event`. Late and repeated events leave the alert as it was and cause nothing.
+    pub fn apply(&mut self, event: Event, settings: &Settings, now: Timestamp) -> Vec<Outcome> {
+        let outcomes = match (self.state, event) {
+            (AlertState::Resolved, Event::Reported { report, severity }) => {
+                self.reopen(&report, severity, now)
+            }
+            (_, Event::Reported { report, severity }) => {
+                self.track.failing_views.remove(&report.view());
+                let elsewhere = !self.track.failing_views.is_empty();
+                match report.presence {
+                    Presence::Present | Presence::Finished if report.failing() => {
+                        self.fails_on(&report, severity)
+                    }
+                    // Another source still sees it fail.
+                    Presence::Removed | Presence::Finished | Presence::Present if elsewhere => {
+                        vec![Outcome::Changed]
+                    }
+                    Presence::Removed => self.resolve("removed", None, now),
+                    Presence::Finished => self.resolve("completed", None, now),
+                    Presence::Present => self.goes_quiet(&report, now),
+                }
+            }
+            (AlertState::Resolved, Event::TimePassed | Event::Superseded) => Vec::new(),
+            (_, Event::Superseded) => self.resolve("started", None, now),
+            (_, Event::TimePassed) => self.time_passed(settings, now),
+            (_, Event::Diagnosed(diagnosis)) => self.diagnosed(diagnosis),
+            (AlertState::Open, Event::Acknowledged { by }) => {
+                self.state = AlertState::Acknowledged;
+                self.acknowledge(by)
+            }
+            (AlertState::Mitigating, Event::Acknowledged { by })
+                if self.acknowledged_by.is_none() =>
+            {
+                self.acknowledge(by)
+            }
+            (
+                AlertState::Acknowledged | AlertState::Mitigating | AlertState::Resolved,
+                Event::Acknowledged { .. },
+            )
+            | (AlertState::Resolved, Event::ResolvedBy { .. } | Event::Silenced { .. }) => {
+                Vec::new()
+            }
+            (_, Event::ResolvedBy { by }) => {
+                self.track.resolved_by = Some(by.clone());
+                self.resolve("resolved by hand", Some(by), now)
+            }
+            (_, Event::Silenced { by, until }) => {
+                self.silenced_until = Some(until);
+                vec![
+                    Outcome::Show,
+                    Outcome::Record {
+                        kind: EventKind::Silenced,
+                        by: Some(by),
+                        text: format!("until {until}"),
+                    },
+                ]
+            }
+            (_, Event::Unsilenced { by }) => {
+                if self.silenced_until.take().is_none() {
+                    return Vec::new();
+                }
+                vec![
+                    Outcome::Show,
+                    Outcome::Page,
+                    Outcome::Record {
+                        kind: EventKind::Unsilenced,
+                        by: Some(by),
+                        text: String::new(),
+                    },
+                ]
+            }
+            (_, Event::Rated { by, up }) => {
+                self.feedback += if up { 1 } else { -1 };
+                let text = if up { "helpful" } else { "not helpful" }.to_owned();
+                vec![
+                    Outcome::Changed,
+                    Outcome::Record {
+                        kind: EventKind::Rated,
+                        by: Some(by),
+                        text,
+                    },
+                ]
+            }
+            (_, Event::ApprovalOffered { approval_id, text }) => {
+                self.approval_id = Some(approval_id);
+                vec![
+                    Outcome::Show,
+                    Outcome::Record {
+                        kind: EventKind::Offered,
+                        by: None,
+                        text,
+                    },
+                ]
+            }
+            (state, Event::ApprovalDecided { text, by, approved }) => {
+                if approved && state != AlertState::Resolved {
+                    self.state = AlertState::Mitigating;
+                }
+                self.action_note = Some(text.clone());
+                vec![
+                    Outcome::Show,
+                    Outcome::Page,
+                    Outcome::Tell(Note::Action { text: text.clone() }),
+                    Outcome::Record {
+                        kind: EventKind::Decided,
+                        by,
+                        text,
+                    },
+                ]
+            }
+            (state, Event::ActionNoted { text, mitigating }) => {
+                if state != AlertState::Resolved {
+                    self.state = match (mitigating, &self.acknowledged_by) {
+                        (true, _) => AlertState::Mitigating,
+                        (false, Some(_)) => AlertState::Acknowledged,
+                        (false, None) => AlertState::Open,
+                    };
+                }
+                self.action_note = Some(text.clone());
+                vec![
+                    Outcome::Show,
+                    Outcome::Tell(Note::Action { text: text.clone() }),
+                    Outcome::Record {
+                        kind: EventKind::Action,
+                        by: None,
+                        text,
+                    },
+                ]
+            }
+        };
+        if !outcomes.is_empty() {
+            self.updated = now;
+        }
+        outcomes
+    }
+
+    /// When something is to be done about the alert though nothing is seen: the hold-down or a silence ends.
+    #[must_use]
+    pub fn look_at(&self, settings: &Settings) -> Option<Timestamp> {
+        if self.state == AlertState::Resolved {
+            return None;
+        }
+        let stable = self.track.quiet_since.map(|since| {
+            since
+                .saturating_add(settings.resolve_after)
+                .unwrap_or(since)
+        });
+        stable.into_iter().chain(self.silenced_until).min()
+    }
+
+    /// Whether nobody is to be woken or told aloud because of it at `now`.
+    #[must_use]
+    pub fn silenced(&self, now: Timestamp) -> bool {
+        self.silenced_until.is_some_and(|until| until > now)
+    }
+
+    /// What PagerDuty and people call this failing of the job: it counts up when the job fails again.
+    #[must_use]
+    pub fn episode(&self) -> i64 {
+        i64::try_from(self.track.reopened).unwrap_or(i64::MAX)
+    }
+
+    fn fails_on(&mut self, report: &JobReport, severity: Severity) -> Vec<Outcome> {
+        let seen = digest(report.failures());
+        self.track.failing_views.insert(report.view());
+        if self.track.quiet_since.is_none() && self.track.seen == seen {
+            return Vec::new();
+        }
+        let (failure, severe) = (self.failure.clone(), self.severity);
+        self.fold(report);
+        self.severity = severe.max(severity);
+        let mut outcomes = vec![Outcome::Show, Outcome::Diagnose { again: true }];
+        if self.severity != severe {
+            outcomes.push(Outcome::Page);
+        }
+        if self.failure != failure {
+            let text = format!("{}: {}", self.failure, self.detail);
+            outcomes.push(Outcome::Record {
+                kind: EventKind::Observed,
+                by: None,
+                text,
+            });
+        }
+        outcomes
+    }
+
+    fn reopen(&mut self, report: &JobReport, severity: Severity, now: Timestamp) -> Vec<Outcome> {
+        let new = match (&self.track.resolved_by, self.resolved) {
+            // Whoever resolved it by hand knew of what was wrong then.
+            (Some(_), Some(resolved)) => {
+                report.failures().any(|s| s.since > resolved && !s.wrapper)
+            }
+            _ => report.failing(),
+        };
+        if !new || report.presence == Presence::Removed {
+            return Vec::new();
+        }
+        self.state = AlertState::Open;
+        self.resolved = None;
+        self.resolution = None;
+        self.acknowledged_by = None;
+        self.track.resolved_by = None;
+        self.track.reopened += 1;
+        self.severity = severity;
+        self.fold(report);
+        let text = format!("{}: {}", self.failure, self.detail);
+        let mut outcomes = vec![
+            Outcome::Record {
+                kind: EventKind::Reopened,
+                by: None,
+                text,
+            },
+            Outcome::Show,
+            Outcome::Page,
+            Outcome::Diagnose { again: false },
+        ];
+        if self.track.reopened <= REOPENINGS_TOLD && !self.silenced(now) {
+            outcomes.push(Outcome::Tell(Note::FailedAgain {
+                times: self.track.reopened,
+            }));
+        }
+        outcomes
+    }
+
+    /// Takes over what a failing report says; a more telling state replaces the one shown.
+    fn fold(&mut self, report: &JobReport) {
+        self.subject = report.subject.clone();
+        self.track.failing_views.insert(report.view());
+        self.count += 1;
+        self.track.quiet_since = None;
+        self.track.expected_state = None;
+        self.track.seen = digest(report.failures());
+        if let Some(symptom) = report.most_telling()
+            && (self.count == 1
+                || telling(symptom) > self.track.telling
+                || self.failure == symptom.state)
+        {
+            self.track.telling = telling(symptom);
+            self.class = symptom.class;
+            self.failure.clone_from(&symptom.state);
+            self.detail.clone_from(&symptom.detail);
+        }
+        for symptom in report.failures() {
+            if let Some(pod) = &symptom.pod {
+                keep(&mut self.pods, pod);
+            }
+            if let Some(node) = &symptom.node {
+                keep(&mut self.nodes, node);
+            }
+            if let Some(image) = &symptom.image {
+                keep(&mut self.images, image);
+            }
+        }
+        for claim in &report.claims {
+            keep(&mut self.track.claims, claim);
+        }
+        // Beyond the names kept, the number is that of the report with most failing pods.
+        let distinct: BTreeSet<&str> = report.failures().filter_map(|s| s.pod.as_deref()).collect();
+        let most = self.pods.len().max(distinct.len());
+        self.pods_failing = self
+            .pods_failing
+            .max(u64::try_from(most).unwrap_or(u64::MAX));
+    }
+
+    fn goes_quiet(&mut self, report: &JobReport, now: Timestamp) -> Vec<Outcome> {
+        let expected = report.expected().next();
+        let mut outcomes = Vec::new();
+        if let Some(event) = expected
+            && self.track.expected_state.as_ref() != Some(&event.state)
+        {
+            self.track.expected += 1;
+            self.track.expected_state = Some(event.state.clone());
+            let text = format!("{}: {}", event.state, event.detail);
+            outcomes.push(Outcome::Record {
+                kind: EventKind::Expected,
+                by: None,
+                text,
+            });
+        }
+        if self.track.quiet_since.is_none() {
+            self.track.quiet_since = Some(now);
+            self.subject = report.subject.clone();
+            outcomes.push(Outcome::Record {
+                kind: EventKind::Quiet,
+                by: None,
+                text: String::new(),
+            });
+        }
+        if !outcomes.is_empty() {
+            outcomes.push(Outcome::Changed);
+        }
+        outcomes
+    }
+
+    fn time_passed(&mut self, settings: &Settings, now: Timestamp) -> Vec<Outcome> {
+        let stable = self
+            .track
+            .quiet_since
+            .is_some_and(|since| now.duration_since(since) >= settings.resolve_after);
+        if stable {
+            let how = match &self.track.expected_state {
+                Some(state) => format!("ended: {state}"),
+                None => "recovered".to_owned(),
+            };
+            return self.resolve(&how, None, now);
+        }
+        if self.silenced_until.is_some_and(|until| until <= now) {
+            self.silenced_until = None;
+            return vec![
+                Outcome::Show,
+                Outcome::Page,
+                Outcome::Record {
+                    kind: EventKind::Unsilenced,
+                    by: None,
+                    text: "the silence ended".to_owned(),
+                },
+            ];
+        }
+        Vec::new()
+    }
+
+    fn resolve(&mut self, how: &str, by: Option<String>, now: Timestamp) -> Vec<Outcome> {
+        self.state = AlertState::Resolved;
+        self.resolved = Some(now);
+        self.resolution = Some(how.to_owned());
+        self.silenced_until = None;
+        self.track.failing_views.clear();
+        vec![
+            Outcome::Show,
+            Outcome::Page,
+            Outcome::Tell(Note::Resolved {
+                how: how.to_owned(),
+            }),
+            Outcome::Record {
+                kind: EventKind::Resolved,
+                by,
+                text: how.to_owned(),
+            },
+        ]
+    }
+
+    fn acknowledge(&mut self, by: String) -> Vec<Outcome> {
+        self.acknowledged_by = Some(by.clone());
+        vec![
+            Outcome::Show,
+            Outcome::Page,
+            Outcome::Record {
+                kind: EventKind::Acknowledged,
+                by: Some(by),
+                text: String::new(),
+            },
+        ]
+    }
+
+    fn diagnosed(&mut self, diagnosis: Box<Diagnosis>) -> Vec<Outcome> {
+        let (before, after) = (
+            self.diagnosis.as_ref().and_then(root_cause),
+            root_cause(&diagnosis),
+        );
+        let another =
+            self.track.reopened > 0 && matches!((before, after), (Some(a), Some(b)) if a != b);
+        if another && self.state == AlertState::Open {
+            return vec![Outcome::Split(diagnosis)];
+        }
+        if self.diagnosis.as_ref() == Some(&*diagnosis) {
+            return Vec::new();
+        }
+        let first_or_new_cause = before != after || self.diagnosis.is_none();
+        let text = diagnosis
+            .findings
+            .first()
+            .map_or_else(|| "nothing found".to_owned(), |f| f.title.clone());
+        self.diagnosis = Some(*diagnosis);
+        let mut outcomes = vec![
+            Outcome::Show,
+            Outcome::Record {
+                kind: EventKind::Diagnosed,
+                by: None,
+                text,
+            },
+        ];
+        if first_or_new_cause {
+            outcomes.push(Outcome::Tell(Note::Diagnosed));
+        }
+        outcomes
+    }
+}
+
+/// The cause that the best root finding names; `unknown` names none.
+#[must_use]
+pub fn root_cause(diagnosis: &Diagnosis) -> Option<&str> {
+    diagnosis
+        .findings
+        .iter()
+        .find(|finding| finding.role == Role::Root && finding.cause != "unknown")
+        .map(|finding| finding.cause.as_str())
+}
+
+fn keep(names: &mut Vec<String>, name: &str) {
+    if names.len() < NAMES_KEPT && !names.iter().any(|known| known == name) {
+        names.push(name.to_owned());
+    }
+}
