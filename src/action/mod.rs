@@ -2,6 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+mod target;
+
+pub use target::InvalidAction;
+
 /// The actions of the catalogue. The serialized name is the one in contracts, runbooks and audit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -1,7 +1,25 @@
-//! The gate that every action passes: limits, approvals, kill switch, audit. Only this module makes a `Permit`.
+//! The gate that every action passes: limits, approvals, kill switch, audit. Only this module makes a [`Permit`].
+//!
+//! [`limits`], [`policy`] and [`approvers`] are pure; [`Safety`] loads what they judge and saves what they said, in one
+//! transaction each.
+
+mod approval;
+pub mod approvers;
+pub mod audit;
+pub mod digest;
+mod execution;
+mod gate;
+pub mod limits;
+pub mod policy;
+mod stop;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+
+pub use approval::{AskGroup, Decision, Proposed};
+pub use execution::{Answered, Observed, Permit, Start};
+pub use gate::{Refusal, Safety, Settings};
+pub use stop::{SafetyStatus, Stop};
 
 use crate::action::ActionSpec;
 use crate::alert::Severity;
@@ -80,4 +98,17 @@ pub enum ExecutionState {
     Cancelled,
     /// Everything but the call was done.
     DryRun,
+}
+
+/// What the gate has to know of an action beyond the action itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scope {
+    /// The job, Deployment or node that the target is (part of): `cluster/namespace/name`.
+    pub service: String,
+    /// Cause in the failure taxonomy, for the restart budget; `None` if a person asked.
+    pub cause: Option<String>,
+    /// Instances the service has, for the blast radius.
+    pub instances: u64,
+    /// Since when the service fails, for the restart budget.
+    pub failing_since: Option<Timestamp>,
 }

@@ -5,7 +5,10 @@
 //! can fail at once with `SQLITE_BUSY`.
 
 mod alert;
+mod approval;
+mod audit;
 mod effect;
+mod execution;
 mod job;
 mod message;
 mod setting;
@@ -18,13 +21,20 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use sqlx::{PgPool, Postgres, Sqlite, SqlitePool, Transaction, postgres::PgPoolOptions};
 
 pub use alert::{AlertFilter, TimelineEntry};
+pub use approval::ApprovalEnd;
 pub use effect::{Effect, EffectKind, NewEffect};
+pub use execution::ExecutionStep;
 pub use message::{Message, PageRow};
 
 /// Every migration, in order. Append only.
 const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "core", include_str!("../../migrations/0001_core.sql")),
     (3, "alert", include_str!("../../migrations/0003_alert.sql")),
+    (
+        4,
+        "safety",
+        include_str!("../../migrations/0004_safety.sql"),
+    ),
 ];
 
 /// Readers beside the one SQLite writer: the page, the API and workers seldom read at once.
@@ -249,4 +259,36 @@ fn decode<T: serde::de::DeserializeOwned>(table: &'static str, id: &str, json: &
         id: id.to_owned(),
         source,
     })
+}
+
+/// The serialized name of a plain enum, as its column holds it.
+fn name_of<T: serde::Serialize>(value: &T) -> String {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(name)) => name,
+        Ok(_) | Err(_) => unreachable!("only enums without fields are kept by name"),
+    }
+}
+
+/// The plain enum with this serialized name.
+fn named<T: serde::de::DeserializeOwned>(table: &'static str, id: &str, name: &str) -> Result<T> {
+    serde_json::from_value(serde_json::Value::String(name.to_owned())).map_err(|source| {
+        StoreError::Corrupt {
+            table,
+            id: id.to_owned(),
+            source,
+        }
+    })
+}
+
+/// A time column. Values outside the calendar, which only damage could leave, become its nearest end.
+fn instant(ms: i64) -> jiff::Timestamp {
+    jiff::Timestamp::from_millisecond(ms).unwrap_or(if ms < 0 {
+        jiff::Timestamp::MIN
+    } else {
+        jiff::Timestamp::MAX
+    })
+}
+
+fn instant_option(ms: Option<i64>) -> Option<jiff::Timestamp> {
+    ms.map(instant)
 }

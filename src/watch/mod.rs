@@ -2,9 +2,9 @@
 
 pub mod control;
 pub mod deadman;
+pub mod kubernetes;
 pub mod runai;
 pub mod sources;
-pub mod kubernetes;
 
 use jiff::Timestamp;
 

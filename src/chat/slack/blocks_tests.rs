@@ -188,7 +188,10 @@ fn assert_legal(rendered: &Rendered) {
 fn text_within(object: &Value, max: usize) -> usize {
     let text = object["text"].as_str().expect("a text");
     let length = units(text);
-    assert!((1..=max).contains(&length), "{length} units of at most {max}");
+    assert!(
+        (1..=max).contains(&length),
+        "{length} units of at most {max}"
+    );
     assert!(!text.trim().is_empty(), "Slack refuses blank text");
     assert_eq!(text.matches("```").count() % 2, 0, "an open fence");
     length
@@ -196,7 +199,8 @@ fn text_within(object: &Value, max: usize) -> usize {
 
 /// Live syntax in mrkdwn that did not come from one of our own user or link spans.
 fn live_syntax(text: &str) -> Option<String> {
-    let own = regex::Regex::new(r"<(@[UW][A-Z0-9]+|https?://[^|<>\s]+\|[^<>]*)>").expect("a pattern");
+    let own =
+        regex::Regex::new(r"<(@[UW][A-Z0-9]+|https?://[^|<>\s]+\|[^<>]*)>").expect("a pattern");
     let rest = own.replace_all(text, "");
     let entities = regex::Regex::new("&(amp|lt|gt);").expect("a pattern");
     let rest = entities.replace_all(&rest, "");

@@ -1,0 +1,203 @@
+//! The restart budget: a job is restarted again only while restarting it helps. Pure.
+
+use std::fmt;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::action::ActionKind;
+use crate::safety::{Execution, ExecutionState, Scope};
+
+/// Restarts for one cause that may go without progress.
+const PER_CAUSE: usize = 1;
+/// Restarts for whatever cause that may go without progress.
+const OVERALL: usize = 3;
+/// A job that ran this long after a restart moved on; shorter runs end about where they began. Until steps and
+/// checkpoints are read, time is the only measure.
+const PROGRESS: SignedDuration = SignedDuration::from_hours(1);
+/// How far back restarts are remembered.
+pub const MEMORY: SignedDuration = SignedDuration::from_hours(7 * 24);
+
+/// One real execution on the job.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Past {
+    pub kind: ActionKind,
+    pub cause: Option<String>,
+    pub state: ExecutionState,
+    /// Its end; if it has not ended, when it was permitted.
+    pub at: Timestamp,
+    /// Since when the job was failing that it was to repair.
+    pub failing_since: Option<Timestamp>,
+}
+
+/// What the store's executions of a service tell the ledger.
+#[must_use]
+pub fn past(executions: &[(Execution, Scope)]) -> Vec<Past> {
+    executions
+        .iter()
+        .filter(|(execution, _)| !execution.dry_run)
+        .map(|(execution, scope)| Past {
+            kind: execution.spec.kind,
+            cause: scope.cause.clone(),
+            state: execution.state,
+            at: execution.ended.unwrap_or(execution.created),
+            failing_since: scope.failing_since,
+        })
+        .collect()
+}
+
+/// The budget is used up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exhausted {
+    pub restarts: usize,
+    pub last: Timestamp,
+    /// For this cause, not for all together.
+    pub same_cause: bool,
+}
+
+impl fmt::Display for Exhausted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let times = if self.restarts == 1 {
+            "once".to_owned()
+        } else {
+            format!("{} times", self.restarts)
+        };
+        let cause = if self.same_cause {
+            " for this cause"
+        } else {
+            ""
+        };
+        write!(
+            f,
+            "it was restarted {times}{cause}, last at {}, and failed again without progress; another restart would not help",
+            self.last.strftime("%Y-%m-%d %H:%M UTC")
+        )
+    }
+}
+
+/// Whether one more restart is worth it for a job that fails since `failing_since`.
+///
+/// # Errors
+/// Tells what was tried.
+pub fn check(
+    past: &[Past],
+    cause: &str,
+    failing_since: Timestamp,
+    now: Timestamp,
+) -> Result<(), Exhausted> {
+    let restarts: Vec<&Past> = past
+        .iter()
+        .filter(|p| {
+            p.kind.is_restart() && p.state != ExecutionState::Cancelled && p.at + MEMORY > now
+        })
+        .collect();
+    // From the latest back to the one that was followed by progress.
+    let mut next_failure = failing_since;
+    let mut wasted: Vec<&Past> = Vec::new();
+    for restart in restarts.into_iter().rev() {
+        let moved_on = restart.state == ExecutionState::Verified
+            && next_failure.duration_since(restart.at) >= PROGRESS;
+        if moved_on {
+            break;
+        }
+        wasted.push(restart);
+        next_failure = restart.failing_since.unwrap_or(restart.at);
+    }
+    let Some(last) = wasted.first().map(|p| p.at) else {
+        return Ok(());
+    };
+    let same = wasted
+        .iter()
+        .filter(|p| p.cause.as_deref() == Some(cause))
+        .count();
+    if same >= PER_CAUSE {
+        return Err(Exhausted {
+            restarts: same,
+            last,
+            same_cause: true,
+        });
+    }
+    if wasted.len() >= OVERALL {
+        return Err(Exhausted {
+            restarts: wasted.len(),
+            last,
+            same_cause: false,
+        });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(minute: i64) -> Timestamp {
+        Timestamp::from_second(1_790_000_000 + minute * 60).unwrap()
+    }
+    fn restart(cause: &str, failing: i64, ended: i64) -> Past {
+        Past {
+            kind: ActionKind::RunaiRestart,
+            cause: Some(cause.into()),
+            state: ExecutionState::Verified,
+            at: at(ended),
+            failing_since: Some(at(failing)),
+        }
+    }
+
+    #[test]
+    fn a_second_restart_for_one_cause_needs_progress_after_the_first() {
+        let past = [restart("xid_79", 0, 10)];
+        assert!(check(&past, "xid_79", at(15), at(16)).is_err());
+        assert!(
+            check(&past, "xid_79", at(0), at(16)).is_err(),
+            "the alert never recovered"
+        );
+        assert_eq!(check(&past, "xid_79", at(75), at(76)), Ok(()));
+        assert_eq!(check(&past, "evicted", at(15), at(16)), Ok(()));
+    }
+
+    #[test]
+    fn three_restarts_without_progress_are_enough_whatever_the_causes() {
+        let past = [
+            restart("a", 0, 10),
+            restart("b", 15, 20),
+            restart("c", 25, 30),
+        ];
+        let refused = check(&past, "d", at(35), at(36)).unwrap_err();
+        assert_eq!(refused.restarts, 3);
+        assert!(!refused.same_cause);
+        assert!(
+            refused
+                .to_string()
+                .starts_with("it was restarted 3 times, last at 2026-09-21")
+        );
+    }
+
+    #[test]
+    fn progress_forgives_what_was_wasted_before_it() {
+        // The second restart ran two hours; waiting for the third approval is not taken for progress.
+        let past = [
+            restart("a", 0, 10),
+            restart("b", 15, 20),
+            restart("c", 140, 400),
+        ];
+        assert!(check(&past, "c", at(405), at(406)).is_err());
+        assert_eq!(check(&past, "a", at(405), at(406)), Ok(()));
+    }
+
+    #[test]
+    fn a_failed_restart_counts_and_a_cancelled_one_does_not() {
+        let mut past = [restart("a", 0, 10)];
+        past[0].state = ExecutionState::Failed;
+        assert!(check(&past, "a", at(500), at(501)).is_err());
+        past[0].state = ExecutionState::Cancelled;
+        assert_eq!(check(&past, "a", at(15), at(16)), Ok(()));
+    }
+
+    #[test]
+    fn after_a_week_it_is_forgotten() {
+        assert_eq!(
+            check(&[restart("a", 0, 10)], "a", at(8 * 1440), at(8 * 1440)),
+            Ok(())
+        );
+    }
+}

@@ -1,0 +1,94 @@
+//! The audit: appended inside the transaction that it tells of; never changed.
+
+use jiff::Timestamp;
+use sqlx::FromRow;
+
+use super::{Result, Store, Tx, decode, encode, instant, name_of, named, on_read, on_tx};
+use crate::safety::audit::{self, AuditEntry, NewEntry};
+
+#[derive(FromRow)]
+struct Row {
+    seq: i64,
+    at_ms: i64,
+    kind: String,
+    actor: String,
+    subject: String,
+    content: String,
+    previous: String,
+    hash: String,
+}
+
+impl Row {
+    fn decode(self) -> Result<AuditEntry> {
+        let id = self.seq.to_string();
+        Ok(AuditEntry {
+            seq: self.seq,
+            at: instant(self.at_ms),
+            kind: named("audit", &id, &self.kind)?,
+            actor: self.actor,
+            subject: self.subject,
+            content: decode("audit", &id, &self.content)?,
+            previous: self.previous,
+            hash: self.hash,
+        })
+    }
+}
+
+impl Tx {
+    /// Appends an entry. It holds the end of the chain until the transaction ends, so let it be the last thing done
+    /// before the commit: two transactions that take rows in different orders would wait for each other.
+    pub async fn append_audit(&mut self, entry: &NewEntry, now: Timestamp) -> Result<()> {
+        let seq: i64 = on_tx!(self, conn => {
+            sqlx::query_scalar("update gate set value = value + 1 where name = 'audit' returning value")
+                .fetch_one(conn).await
+        })?;
+        let previous: Option<String> = on_tx!(self, conn => {
+            sqlx::query_scalar("select hash from audit where seq = $1").bind(seq - 1).fetch_optional(conn).await
+        })?;
+        let entry = audit::link(seq, previous, entry, now);
+        let content = encode("audit", &seq.to_string(), &entry.content)?;
+        on_tx!(self, conn => {
+            sqlx::query(
+                "insert into audit (seq, at_ms, kind, actor, subject, content, previous, hash)
+                 values ($1, $2, $3, $4, $5, $6, $7, $8)",
+            )
+            .bind(entry.seq).bind(entry.at.as_millisecond()).bind(name_of(&entry.kind)).bind(&entry.actor)
+            .bind(&entry.subject).bind(content).bind(&entry.previous).bind(&entry.hash)
+            .execute(conn).await.map(drop)
+        })?;
+        Ok(())
+    }
+}
+
+impl Store {
+    /// Entries after `seq`, oldest first: what an export or a check pages through.
+    pub async fn audit_after(&self, seq: i64, limit: i64) -> Result<Vec<AuditEntry>> {
+        let rows: Vec<Row> = on_read!(self, pool => {
+            sqlx::query_as(
+                "select seq, at_ms, kind, actor, subject, content, previous, hash from audit
+                 where seq > $1 order by seq limit $2",
+            )
+            .bind(seq).bind(limit).fetch_all(pool).await
+        })?;
+        rows.into_iter().map(Row::decode).collect()
+    }
+
+    /// Number of the last entry ever appended, kept apart from the entries, so that a cut-off end shows.
+    pub async fn audit_head(&self) -> Result<i64> {
+        Ok(on_read!(self, pool => {
+            sqlx::query_scalar("select value from gate where name = 'audit'").fetch_one(pool).await
+        })?)
+    }
+
+    /// Everything told about one approval or execution, oldest first.
+    pub async fn audit_of(&self, subject: &str) -> Result<Vec<AuditEntry>> {
+        let rows: Vec<Row> = on_read!(self, pool => {
+            sqlx::query_as(
+                "select seq, at_ms, kind, actor, subject, content, previous, hash from audit
+                 where subject = $1 order by seq",
+            )
+            .bind(subject).fetch_all(pool).await
+        })?;
+        rows.into_iter().map(Row::decode).collect()
+    }
+}
