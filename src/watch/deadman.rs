@@ -21,13 +21,16 @@ impl Settings {
     pub fn new(url: Url) -> Self {
         Self {
             url,
-            interval: Duration::from_secs(60),
+            interval: Duration::from_mins(1),
             timeout: Duration::from_secs(10),
         }
     }
 }
 
 /// Pings while `healthy` says so, until `stop`. A ping that fails is only warned of: its absence is the signal.
+///
+/// # Panics
+/// When the system's root certificates cannot be read.
 pub async fn run(settings: Settings, healthy: impl Fn() -> bool, stop: CancellationToken) {
     // A provider that the program installed before stays.
     let _ = rustls::crypto::ring::default_provider().install_default();

@@ -13,7 +13,7 @@ use super::Beat;
 /// A source may miss this many beats before it is late.
 const BEATS_MISSED: i32 = 3;
 /// How often a source beats that nobody announced.
-const USUAL_INTERVAL: Duration = Duration::from_secs(60);
+const USUAL_INTERVAL: Duration = Duration::from_mins(1);
 
 /// What is known of one source.
 #[derive(Clone, Debug, PartialEq)]

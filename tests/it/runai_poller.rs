@@ -56,10 +56,10 @@ impl Watch {
             {
                 Observation::Beat(beat) if beat.source == poller::SOURCE => return (words, beat),
                 Observation::Beat(beat) => {
-                    words.extend(beat.error.map(|_| format!("{} away", beat.source)))
+                    words.extend(beat.error.map(|_| format!("{} away", beat.source)));
                 }
                 Observation::Workload(workload) => {
-                    words.push(format!("{} {}", workload.id, workload.phase.as_str()))
+                    words.push(format!("{} {}", workload.id, workload.phase.as_str()));
                 }
                 Observation::WorkloadGone { id } => words.push(format!("{id} gone")),
                 Observation::ListStarted { .. } => words.push("list".to_owned()),

@@ -237,14 +237,14 @@ fn list(world: &mut World, query: &[(String, String)]) -> Response<Body> {
         conditions
             .split(',')
             .filter(|condition| !condition.is_empty())
-            .all(|condition| match condition.split_once("==") {
-                Some((field, value)) => workload[field] == value,
-                None => {
-                    let (field, value) = condition
-                        .split_once(">=")
-                        .expect("a condition that the fake knows");
-                    workload[field].as_str().is_some_and(|held| held >= value)
+            .all(|condition| {
+                if let Some((field, value)) = condition.split_once("==") {
+                    return workload[field] == value;
                 }
+                let (field, value) = condition
+                    .split_once(">=")
+                    .expect("a condition that the fake knows");
+                workload[field].as_str().is_some_and(|held| held >= value)
             })
     };
     let rows: Vec<Value> = world.workloads.iter().filter(holds).cloned().collect();

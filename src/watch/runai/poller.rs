@@ -31,7 +31,7 @@ const LOOK_UPS: usize = 50;
 /// A workload that could not be looked up is gone after this many full sweeps without it.
 const SWEEPS_TO_GONE: u32 = 2;
 /// The longest pause between sweeps of an ailing control plane, unless the interval or the server asks for longer.
-const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+const LONGEST_PAUSE: Duration = Duration::from_mins(5);
 
 /// What is polled and how often.
 #[derive(Clone, Debug)]
@@ -51,7 +51,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            interval: Duration::from_secs(60),
+            interval: Duration::from_mins(1),
             projects: Projects::All,
             only_failed: false,
             full_every: 10,
@@ -247,7 +247,7 @@ impl Poller {
             match self.delta(&lists, since).await {
                 // The server knows no such filter: everything is looked at, now and from now on.
                 Err(Halt::Api(RunaiError::Rejected { status, .. })) if status < 500 => {
-                    self.no_delta = true
+                    self.no_delta = true;
                 }
                 outcome => return outcome,
             }
@@ -433,20 +433,13 @@ impl Poller {
     async fn tell(&self, observation: Observation) -> Result<(), NobodyListens> {
         // Said while it waits, because a pipeline that stands still looks like a healthy, quiet estate.
         const PATIENCE: Duration = Duration::from_secs(30);
-        match self.out.try_reserve() {
-            Ok(slot) => slot.send(observation),
-            Err(mpsc::error::TrySendError::Closed(())) => return Err(NobodyListens),
-            Err(mpsc::error::TrySendError::Full(())) => {
-                let slot = loop {
-                    match timeout(PATIENCE, self.out.reserve()).await {
-                        Ok(slot) => break slot.map_err(|_| NobodyListens)?,
-                        Err(_) => warn!("the pipeline has taken no observation of Run:AI for 30 s"),
-                    }
-                };
-                slot.send(observation);
+        loop {
+            if let Ok(slot) = timeout(PATIENCE, self.out.reserve()).await {
+                slot.map_err(|_| NobodyListens)?.send(observation);
+                return Ok(());
             }
+            warn!("the pipeline has taken no observation of Run:AI for 30 s");
         }
-        Ok(())
     }
 }
 

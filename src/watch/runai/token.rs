@@ -11,9 +11,9 @@ use tokio::time::{Instant, sleep};
 use super::{RunaiError, Settings, SignIn, transport};
 
 /// A token is renewed this long before it ends, so that no call starts with one that ends on the way.
-const RENEW_BEFORE: Duration = Duration::from_secs(60);
+const RENEW_BEFORE: Duration = Duration::from_mins(1);
 /// Life of a token that states none.
-const UNSTATED_LIFE: Duration = Duration::from_secs(5 * 60);
+const UNSTATED_LIFE: Duration = Duration::from_mins(5);
 /// After refused credentials nothing is asked for this long: more tries can only lock the account.
 const REFUSED_PAUSE: Duration = Duration::from_secs(30);
 

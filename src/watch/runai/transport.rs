@@ -16,7 +16,7 @@ const TRIES: u32 = 3;
 /// What a server that says "slow down" without saying for how long is given.
 const UNSTATED_WAIT: Duration = Duration::from_secs(15);
 /// `Retry-After` beyond this is taken for a mistake.
-const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(15 * 60);
+const LONGEST_RETRY_AFTER: Duration = Duration::from_mins(15);
 /// How much of an unreadable answer is kept.
 const EXCERPT: usize = 200;
 
@@ -108,8 +108,7 @@ pub(super) fn next_try(
     let jittered = backoff.mul_f64(0.5 + fastrand::f64());
     match outcome {
         Ok(answer) => match answer.status.as_u16() {
-            429 => Some(answer.retry_after.unwrap_or(jittered)),
-            500 | 502 | 503 | 504 => Some(answer.retry_after.unwrap_or(jittered)),
+            429 | 500 | 502 | 503 | 504 => Some(answer.retry_after.unwrap_or(jittered)),
             _ => None,
         }
         .filter(|wait| *wait <= settings.longest_wait),
@@ -121,14 +120,13 @@ pub(super) fn next_try(
 /// `Retry-After` as seconds or as an HTTP date.
 fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     let stated = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    let wait = match stated.parse::<u64>() {
-        Ok(seconds) => Duration::from_secs(seconds),
-        Err(_) => {
-            let at = jiff::fmt::rfc2822::DateTimeParser::new()
-                .parse_timestamp(stated)
-                .ok()?;
-            Duration::try_from(at.duration_since(now)).unwrap_or(Duration::ZERO)
-        }
+    let wait = if let Ok(seconds) = stated.parse() {
+        Duration::from_secs(seconds)
+    } else {
+        let at = jiff::fmt::rfc2822::DateTimeParser::new()
+            .parse_timestamp(stated)
+            .ok()?;
+        Duration::try_from(at.duration_since(now)).unwrap_or(Duration::ZERO)
     };
     Some(wait.min(LONGEST_RETRY_AFTER))
 }

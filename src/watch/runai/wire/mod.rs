@@ -5,6 +5,7 @@ mod scalar;
 mod workload;
 
 use jiff::Timestamp;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
@@ -88,8 +89,8 @@ fn nullable<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
 }
 
 /// Reads a list whose elements are `W`, turned into `T`. Elements that cannot be read are counted, not fatal.
-fn page<'a, W: Deserialize<'a>, T>(
-    body: &'a [u8],
+fn page<W: DeserializeOwned, T>(
+    body: &[u8],
     what: &'static str,
     turn: impl Fn(W) -> Result<T, String>,
 ) -> Result<Page<T>, RunaiError> {
@@ -99,27 +100,24 @@ fn page<'a, W: Deserialize<'a>, T>(
         Ok(item) => items.push(item),
         Err(reason) => unreadable.push(reason),
     };
-    let next = match serde_json::from_slice::<Envelope<Option<W>>>(body) {
-        Ok(envelope) => {
-            envelope
-                .items
-                .into_iter()
-                .flatten()
-                .for_each(|element| keep(turn(element)));
-            envelope.next
+    let next = if let Ok(envelope) = serde_json::from_slice::<Envelope<Option<W>>>(body) {
+        for element in envelope.items.into_iter().flatten() {
+            keep(turn(element));
         }
-        // The slow way, taken only for a page that does not read as a whole: one element after another.
-        Err(_) => {
-            let envelope: Envelope<&RawValue> = document(body, what)?;
-            for raw in envelope.items {
-                match serde_json::from_str::<Option<W>>(raw.get()) {
-                    Ok(Some(element)) => keep(turn(element)),
-                    Ok(None) => {}
-                    Err(error) => keep(Err(error.to_string())),
-                }
+        envelope.next
+    } else {
+        // The slow way, only for a page that does not read as a whole: one element after another, and what is not
+        // UTF-8 replaced.
+        let text = String::from_utf8_lossy(body);
+        let envelope: Envelope<&RawValue> = document(text.as_bytes(), what)?;
+        for raw in envelope.items {
+            match serde_json::from_str::<Option<W>>(raw.get()) {
+                Ok(Some(element)) => keep(turn(element)),
+                Ok(None) => {}
+                Err(error) => keep(Err(error.to_string())),
             }
-            envelope.next
         }
+        envelope.next
     };
     Ok(Page {
         items,

@@ -152,6 +152,21 @@ fn a_bad_element_is_counted_and_the_page_kept() {
 }
 
 #[test]
+fn one_byte_that_is_not_text_costs_no_page() {
+    let mut answer = body(
+        &json!({"workloads": [with("phaseMessage", json!("a?b")), with("name", json!("other"))]}),
+    );
+    let at = answer
+        .windows(3)
+        .position(|three| three == b"a?b")
+        .expect("the message");
+    answer[at + 1] = 0xff;
+    let page = workloads(&answer).expect("a page");
+    assert_eq!(page.items.len(), 2);
+    assert_eq!(page.items[0].phase_message.as_deref(), Some("a\u{fffd}b"));
+}
+
+#[test]
 fn an_answer_that_is_no_list_is_malformed_not_empty() {
     for answer in [
         &b"<html>log in</html>"[..],
