@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, warn};
+use tracing::{debug, error, info, warn};
 
 use super::RunaiError;
 use super::client::{Filter, PAGE_LIMIT, RunaiClient, RunaiCluster};
@@ -183,7 +183,9 @@ impl Poller {
         let outcome = self.sweep(monitoring).await;
         let (error, lag_ms, pause) = match outcome {
             Ok(found) => {
-                self.failures = 0;
+                if std::mem::take(&mut self.failures) > 0 {
+                    info!("Run:AI can be polled again");
+                }
                 let age = found
                     .newest
                     .map(|at| Timestamp::now().duration_since(at).as_millis());
@@ -200,8 +202,21 @@ impl Poller {
             Err(Halt::Api(error)) => {
                 self.failures += 1;
                 let told = error.told();
-                if self.failures == 1 {
-                    warn!(runai.error = %told, "cannot poll Run:AI; what is known is kept");
+                // Once per outage: the beat carries every failure to the status page.
+                match error {
+                    _ if self.failures > 1 => {}
+                    RunaiError::Unauthorized | RunaiError::Forbidden { .. } => {
+                        error!(runai.error = %told, "cannot poll Run:AI until its credentials are mended");
+                    }
+                    RunaiError::NotFound
+                    | RunaiError::RateLimited { .. }
+                    | RunaiError::Rejected { .. }
+                    | RunaiError::Malformed { .. }
+                    | RunaiError::Unreachable(_)
+                    | RunaiError::InvalidArgument(_)
+                    | RunaiError::Unsupported { .. } => {
+                        warn!(runai.error = %told, "cannot poll Run:AI; what is known is kept");
+                    }
                 }
                 (Some(told), None, self.pause_after(&error, interval))
             }
