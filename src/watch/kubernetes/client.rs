@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use futures_util::Stream;
 use http::{Request, Response, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use jiff::Timestamp;
 use kube::client::Body;
-use kube::core::Resource;
+use kube::core::{Resource, WatchEvent};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep, timeout_at};
@@ -16,12 +18,14 @@ pub use super::connect::{ConnectError, IN_CLUSTER, Settings};
 pub use super::error::KubeError;
 use super::kinds::{ControllerKind, OPTIONAL};
 use super::logs;
-use super::slim::{SlimController, SlimEvent, SlimNode, SlimPod};
+use super::slim::{Lenient, Page, SlimController, SlimEvent, SlimNode, SlimPod};
 use crate::diagnose::LogLine;
 use crate::estate::{Controller, Event, Node, Pod};
 
 /// A person waits for these answers.
 const DEADLINE: Duration = Duration::from_secs(10);
+/// A page of 500 pods, for which nobody waits, from a server that may be busy.
+const PAGE_DEADLINE: Duration = Duration::from_secs(60);
 /// Logs come from the node, by way of the API server.
 const LOG_DEADLINE: Duration = Duration::from_secs(15);
 /// 100 lines of the longest kind kept fit nearly always; ten times the usual tail.
@@ -29,7 +33,7 @@ const LOG_BYTES: usize = 1024 * 1024;
 /// Far above a page of 500 pods (about 4 MB).
 const ANSWER_BYTES: usize = 64 * 1024 * 1024;
 /// What client-go takes per page.
-const PAGE: u32 = 500;
+const PAGE: &str = "500";
 /// Pages read to answer one question: 10,000 objects of one namespace.
 const PAGES: usize = 20;
 /// Above so many names, the namespace's events are read once instead of name by name.
@@ -67,21 +71,6 @@ impl Clusters {
 pub struct ClusterClient {
     name: Arc<str>,
     client: kube::Client,
-    watching: kube::Client,
-}
-
-#[derive(Deserialize)]
-struct Page<T> {
-    #[serde(default)]
-    metadata: PageMeta,
-    #[serde(default = "Vec::new")]
-    items: Vec<T>,
-}
-
-#[derive(Default, Deserialize)]
-struct PageMeta {
-    #[serde(rename = "continue", default)]
-    next: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -132,13 +121,12 @@ struct AccessStatus {
 }
 
 impl ClusterClient {
-    /// `client` must not repeat requests by itself: actions use it too. `watching` may repeat lists.
+    /// `client` must not repeat requests by itself: actions use it too.
     #[must_use]
-    pub fn new(name: &str, client: kube::Client, watching: kube::Client) -> Self {
+    pub fn new(name: &str, client: kube::Client) -> Self {
         Self {
             name: name.into(),
             client,
-            watching,
         }
     }
 
@@ -151,11 +139,6 @@ impl ClusterClient {
     #[must_use]
     pub fn client(&self) -> kube::Client {
         self.client.clone()
-    }
-
-    /// For watches; repeats requests that the server was too busy for.
-    pub(super) fn watching(&self) -> kube::Client {
-        self.watching.clone()
     }
 
     /// The pod, or `None` if there is none of that name.
@@ -198,13 +181,16 @@ impl ClusterClient {
         let mut kinds = Vec::from(ControllerKind::built_in());
         kinds.extend(self.optional_kinds().await.unwrap_or_default());
         let namespace = segment(namespace)?;
-        let lists = kinds.iter().map(async |kind| {
-            let path = SlimController::url_path(kind, Some(namespace));
-            (kind, self.list::<SlimController>(&path, &[]).await)
-        });
+        let lists: Vec<_> = kinds
+            .iter()
+            .map(|kind| self.controllers_of(kind, namespace))
+            .collect();
         let now = Timestamp::now();
         let (mut controllers, mut refused, mut answered) = (Vec::new(), None, false);
-        for (kind, list) in futures_util::future::join_all(lists).await {
+        for (kind, list) in kinds
+            .iter()
+            .zip(futures_util::future::join_all(lists).await)
+        {
             match list {
                 Ok(list) => {
                     answered = true;
@@ -225,20 +211,30 @@ impl ClusterClient {
         }
     }
 
+    async fn controllers_of(
+        &self,
+        kind: &ControllerKind,
+        namespace: &str,
+    ) -> Result<Vec<SlimController>, KubeError> {
+        self.list(&SlimController::url_path(kind, Some(namespace)), &[])
+            .await
+    }
+
+    async fn events_of(&self, path: &str, name: &str) -> Result<Vec<SlimEvent>, KubeError> {
+        let selector = format!("involvedObject.name={}", segment(name)?);
+        self.list(path, &[("fieldSelector", &selector)]).await
+    }
+
     /// Events about objects of these names, oldest first. Events about nodes are in namespace `default`.
     pub async fn events(&self, namespace: &str, names: &[String]) -> Result<Vec<Event>, KubeError> {
         let path = SlimEvent::url_path(&(), Some(segment(namespace)?));
         let slim: Vec<SlimEvent> = if names.len() <= NAMES_ASKED_SINGLY {
-            let lists = names.iter().map(async |name| {
-                let selector = format!("involvedObject.name={}", segment(name)?);
-                self.list(&path, &[("fieldSelector", selector.as_str())])
-                    .await
-            });
-            futures_util::future::try_join_all(lists)
-                .await?
-                .into_iter()
-                .flatten()
-                .collect()
+            let lists: Vec<_> = names
+                .iter()
+                .map(|name| self.events_of(&path, name))
+                .collect();
+            let lists = futures_util::future::try_join_all(lists).await?;
+            lists.into_iter().flatten().collect()
         } else {
             self.list(&path, &[]).await?
         };
@@ -287,19 +283,18 @@ impl ClusterClient {
             query.push(("previous", "true"));
         }
         let path = with_query(&format!("{pod}/log"), &query);
-        let until = Instant::now() + LOG_DEADLINE;
-        let answer = repeated(until, async || {
-            within(until, LOG_DEADLINE, self.send(get(&path)?)).await?
-        })
-        .await;
-        match answer {
-            Ok(response) => Ok(logs::parse(&read_log(response, until).await?)),
-            Err(KubeError::Rejected {
-                status: 400,
-                message,
-            }) => Err(KubeError::NoLog { message }),
-            Err(error) => Err(error),
-        }
+        let mut tries = Tries::new(LOG_DEADLINE);
+        let response = loop {
+            match within(tries.until, LOG_DEADLINE, self.send(get(&path)?)).await {
+                Ok(response) => break response,
+                Err(KubeError::Rejected {
+                    status: 400,
+                    message,
+                }) => return Err(KubeError::NoLog { message }),
+                Err(error) => tries.wait(error).await?,
+            }
+        };
+        Ok(logs::parse(&read_log(response, tries.until).await?))
     }
 
     /// Whether the cluster would let nightbell do this. `namespace` empty: in the whole cluster.
@@ -320,16 +315,19 @@ impl ClusterClient {
                 "subresource": subresource, "namespace": namespace,
             } },
         });
-        let until = Instant::now() + DEADLINE;
+        let body = review.to_string();
+        let mut tries = Tries::new(DEADLINE);
         // A review changes nothing, so that it may be repeated like a read.
-        let answer = repeated(until, async || {
+        let answer = loop {
             let request = Request::post(PATH)
                 .header(header::CONTENT_TYPE, "application/json")
-                .body(Body::from(review.to_string().into_bytes()))
+                .body(Body::from(body.clone().into_bytes()))
                 .map_err(malformed)?;
-            within(until, DEADLINE, self.answer(request)).await?
-        })
-        .await?;
+            match within(tries.until, DEADLINE, self.answer(request)).await {
+                Ok(answer) => break answer,
+                Err(error) => tries.wait(error).await?,
+            }
+        };
         let review: AccessReview = decode(&answer)?;
         Ok(review.status.allowed)
     }
@@ -380,40 +378,70 @@ impl ClusterClient {
 
     /// One object, tried again while the cluster has a moment's trouble.
     async fn read<T: DeserializeOwned>(&self, path: &str) -> Result<T, KubeError> {
-        let until = Instant::now() + DEADLINE;
-        let answer = repeated(until, async || {
-            within(until, DEADLINE, self.answer(get(path)?)).await?
-        })
-        .await?;
-        decode(&answer)
+        let mut tries = Tries::new(DEADLINE);
+        loop {
+            match within(tries.until, DEADLINE, self.answer(get(path)?)).await {
+                Ok(answer) => return decode(&answer),
+                Err(error) => tries.wait(error).await?,
+            }
+        }
     }
 
     /// All pages of a list, up to [`PAGES`].
-    async fn list<T: DeserializeOwned>(
-        &self,
-        path: &str,
-        query: &[(&str, &str)],
-    ) -> Result<Vec<T>, KubeError> {
-        let limit = PAGE.to_string();
+    async fn list<T>(&self, path: &str, query: &[(&str, &str)]) -> Result<Vec<T>, KubeError>
+    where
+        T: for<'de> Lenient<'de>,
+    {
         let mut items = Vec::new();
-        let mut next = String::new();
+        let mut next: Option<String> = None;
         for _ in 0..PAGES {
-            let mut query = query.to_vec();
-            query.push(("limit", &limit));
-            if !next.is_empty() {
-                query.push(("continue", &next));
-            }
-            let page: Page<T> = self.read(&with_query(path, &query)).await?;
+            let path = page_path(path, query, next.as_deref());
+            let page: Page<T> = self.read(&path).await?;
             items.extend(page.items);
-            match page.metadata.next.filter(|token| !token.is_empty()) {
-                Some(token) => next = token,
-                None => break,
+            next = page.next;
+            if next.is_none() {
+                break;
             }
         }
         Ok(items)
     }
 
-    async fn answer(&self, request: Request<Body>) -> Result<Vec<u8>, KubeError> {
+    /// One page of a list, asked for once. For lists that are followed by a watch.
+    pub(super) async fn page<T>(&self, path: &str, next: Option<&str>) -> Result<Page<T>, KubeError>
+    where
+        T: for<'de> Lenient<'de>,
+    {
+        let until = Instant::now() + PAGE_DEADLINE;
+        let request = get(&page_path(path, &[], next))?;
+        decode(&within(until, PAGE_DEADLINE, self.answer(request)).await?)
+    }
+
+    /// Opens a watch from a resource version on. The server ends it after `lifetime`, or when it likes.
+    pub(super) async fn watch<T>(
+        &self,
+        path: &str,
+        version: &str,
+        lifetime: Duration,
+    ) -> Result<impl Stream<Item = kube::Result<WatchEvent<T>>> + Send + use<T>, KubeError>
+    where
+        T: Clone + DeserializeOwned + Send + 'static,
+    {
+        let seconds = lifetime.as_secs().max(1).to_string();
+        let query = [
+            ("watch", "true"),
+            ("allowWatchBookmarks", "true"),
+            ("timeoutSeconds", &seconds),
+            ("resourceVersion", version),
+        ];
+        let request = Request::get(with_query(path, &query))
+            .body(Vec::new())
+            .map_err(malformed)?;
+        let until = Instant::now() + DEADLINE;
+        let opened = async { Ok(self.client.request_events(request).await?) };
+        within(until, DEADLINE, opened).await
+    }
+
+    async fn answer(&self, request: Request<Body>) -> Result<Bytes, KubeError> {
         let response = self.send(request).await?;
         body(response, ANSWER_BYTES).await
     }
@@ -462,6 +490,13 @@ fn with_query(path: &str, query: &[(&str, &str)]) -> String {
     format!("{path}?{query}")
 }
 
+fn page_path(path: &str, query: &[(&str, &str)], next: Option<&str>) -> String {
+    let mut query = query.to_vec();
+    query.push(("limit", PAGE));
+    query.extend(next.map(|token| ("continue", token)));
+    with_query(path, &query)
+}
+
 fn get(path: &str) -> Result<Request<Body>, KubeError> {
     Request::get(path).body(Body::empty()).map_err(malformed)
 }
@@ -484,44 +519,53 @@ fn found<T>(result: Result<T, KubeError>) -> Result<Option<T>, KubeError> {
     }
 }
 
-/// Tries up to three times while the error may pass and there is time left.
-async fn repeated<T>(
+/// Up to three tries of one read, all before one deadline.
+struct Tries {
     until: Instant,
-    call: impl AsyncFn() -> Result<T, KubeError>,
-) -> Result<T, KubeError> {
-    let mut pause = FIRST_PAUSE;
-    for _ in 1..TRIES {
-        let error = match call().await {
-            Ok(answer) => return Ok(answer),
-            Err(error) => error,
-        };
+    left: u32,
+    pause: Duration,
+}
+
+impl Tries {
+    fn new(deadline: Duration) -> Self {
+        Self {
+            until: Instant::now() + deadline,
+            left: TRIES - 1,
+            pause: FIRST_PAUSE,
+        }
+    }
+
+    /// Waits for the next try, or gives the error back where another one would not help or come too late.
+    async fn wait(&mut self, error: KubeError) -> Result<(), KubeError> {
         let wait = match &error {
             KubeError::RateLimited { retry_after } => *retry_after,
             // Half to one and a half of the pause, so that many callers do not come back at once.
-            _ => pause.mul_f64(0.5 + fastrand::f64()),
+            _ => self.pause.mul_f64(0.5 + fastrand::f64()),
         };
-        if !error.is_transient() || Instant::now() + wait >= until {
+        if self.left == 0 || !error.is_transient() || Instant::now() + wait >= self.until {
             return Err(error);
         }
         sleep(wait).await;
-        pause *= 2;
+        self.left -= 1;
+        self.pause *= 2;
+        Ok(())
     }
-    call().await
 }
 
 async fn within<T>(
     until: Instant,
     limit: Duration,
-    call: impl Future<Output = T>,
+    call: impl Future<Output = Result<T, KubeError>>,
 ) -> Result<T, KubeError> {
-    timeout_at(until, call).await.map_err(|_| {
-        KubeError::Unreachable(format!("no answer within {} s", limit.as_secs()).into())
+    timeout_at(until, call).await.unwrap_or_else(|_| {
+        let silence = format!("no answer within {} s", limit.as_secs());
+        Err(KubeError::Unreachable(silence.into()))
     })
 }
 
-async fn body(response: Response<Body>, limit: usize) -> Result<Vec<u8>, KubeError> {
+async fn body(response: Response<Body>, limit: usize) -> Result<Bytes, KubeError> {
     match Limited::new(response.into_body(), limit).collect().await {
-        Ok(collected) => Ok(collected.to_bytes().to_vec()),
+        Ok(collected) => Ok(collected.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => {
             Err(malformed(format!("longer than {limit} bytes")))
         }
@@ -534,7 +578,7 @@ async fn read_log(response: Response<Body>, until: Instant) -> Result<Vec<u8>, K
     let mut body = response.into_body();
     let mut bytes = Vec::new();
     while bytes.len() < LOG_BYTES {
-        match within(until, LOG_DEADLINE, body.frame()).await {
+        match timeout_at(until, body.frame()).await {
             Ok(None) => break,
             Ok(Some(Ok(frame))) => {
                 if let Ok(chunk) = frame.into_data() {
@@ -543,7 +587,7 @@ async fn read_log(response: Response<Body>, until: Instant) -> Result<Vec<u8>, K
             }
             Ok(Some(Err(_))) | Err(_) if !bytes.is_empty() => break,
             Ok(Some(Err(error))) => return Err(KubeError::Unreachable(error.into())),
-            Err(error) => return Err(error),
+            Err(elapsed) => return Err(KubeError::Unreachable(elapsed.into())),
         }
     }
     bytes.truncate(LOG_BYTES);

@@ -3,12 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use kube::client::ClientBuilder;
-use kube::client::retry::RetryPolicy;
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Config};
-use tower::buffer::BufferLayer;
-use tower::retry::RetryLayer;
 
 use super::client::{ClusterClient, Clusters};
 
@@ -40,16 +36,9 @@ pub const IN_CLUSTER: &str = "in-cluster";
 
 /// A cluster that does not accept a connection within this time counts as unreachable.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Longest silence within an answer. Watches are ended and renewed by the server before it (see `watcher`).
-const READ_TIMEOUT: Duration = Duration::from_secs(60);
+/// Longest silence within an answer. Watches are renewed before it (see `feed`).
+const READ_TIMEOUT: Duration = Duration::from_secs(90);
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Lists that are told 429, 503 or 504 are tried again by the connection itself, so that page 150 of 200 does not start
-/// the list over; three times within a second, for a longer outage must be seen as one.
-const WATCH_RETRIES: (Duration, Duration, u32) =
-    (Duration::from_millis(100), Duration::from_secs(1), 3);
-/// Requests that may wait for the connection pool at once, as kube's own client has.
-const BUFFERED_REQUESTS: usize = 1024;
-
 /// What is wrong with the settings. All mistakes at once.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", .mistakes.join("; "))]
@@ -98,14 +87,7 @@ impl ClusterClient {
         config.reset_reader_on_write = true;
         // kube would repeat writes too, and for minutes. What is repeated is decided per call (see `client`).
         config.default_retry = false;
-        let (first, longest, times) = WATCH_RETRIES;
-        let retry = RetryPolicy::new(first, longest, times, true)
-            .expect("the first delay is shorter than the longest");
-        let watching = ClientBuilder::try_from(config.clone())?
-            .with_layer(&BufferLayer::new(BUFFERED_REQUESTS))
-            .with_layer(&RetryLayer::new(retry))
-            .build();
-        Ok(Self::new(name, Client::try_from(config)?, watching))
+        Ok(Self::new(name, Client::try_from(config)?))
     }
 }
 

@@ -6,6 +6,8 @@
 pub mod client;
 pub mod connect;
 pub mod error;
+mod feed;
+mod health;
 pub mod kinds;
 pub mod logs;
 pub mod slim;

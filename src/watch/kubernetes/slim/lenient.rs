@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 /// A type that can be made from some shapes of JSON, and is its default for all others.
-pub(super) trait Lenient<'de>: Default {
+pub(in crate::watch::kubernetes) trait Lenient<'de>: Default {
     fn from_text(_text: &str) -> Self {
         Self::default()
     }

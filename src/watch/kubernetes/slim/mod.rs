@@ -15,10 +15,53 @@ pub use event::SlimEvent;
 pub use node::SlimNode;
 pub use pod::SlimPod;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use crate::estate::Condition;
+pub(in crate::watch::kubernetes) use lenient::Lenient;
 use lenient::{Time, lenient, lenient_object};
+
+/// One page of a list. An element that is no object decodes to an empty one, which is kept out further on: it has no
+/// name.
+pub(super) struct Page<T> {
+    pub(super) items: Vec<T>,
+    /// Token of the next page; `None` on the last.
+    pub(super) next: Option<String>,
+    /// Resource version of the list, from which a watch goes on.
+    pub(super) version: Option<String>,
+}
+
+impl<'de, T: Lenient<'de>> Deserialize<'de> for Page<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(bound(deserialize = "T: Lenient<'de>"))]
+        struct List<T> {
+            #[serde(default, deserialize_with = "lenient")]
+            metadata: ListMeta,
+            #[serde(default = "Vec::new", deserialize_with = "lenient")]
+            items: Vec<T>,
+        }
+
+        let list = List::deserialize(deserializer)?;
+        Ok(Self {
+            items: list.items,
+            next: list.metadata.next.filter(|token| !token.is_empty()),
+            version: list.metadata.version.filter(|version| !version.is_empty()),
+        })
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct ListMeta {
+    #[serde(rename = "continue", deserialize_with = "lenient")]
+    next: Option<String>,
+    #[serde(rename = "resourceVersion", deserialize_with = "lenient")]
+    version: Option<String>,
+}
+
+lenient_object!(ListMeta);
+lenient_object!(SlimPod, SlimNode, SlimEvent, SlimController);
 
 /// One of `status.conditions`, of whatever object.
 #[derive(Clone, Debug, Default, Deserialize)]
