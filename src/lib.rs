@@ -10,6 +10,7 @@ pub mod alert;
 pub mod chat;
 pub mod config;
 pub mod decide;
+pub mod demo;
 pub mod desk;
 pub mod detect;
 pub mod diagnose;

@@ -1,0 +1,509 @@
+//! The simulated Run:AI control plane: tokens, workloads and their details, actions that take effect later.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::extract::{Path, Query, Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{delete, get, post};
+use axum::{Form, Json, Router};
+use jiff::{SignedDuration, Timestamp};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::estate::SimEstate;
+use super::faults;
+use super::runai_filter::{Filters, sort};
+use super::runai_model::{CLUSTER_ID, CLUSTER_NAME, TENANT_ID, stamp};
+use super::runai_token as token;
+use super::script::JobKind;
+use super::world::{History, SimJob, World};
+
+/// Paging of the real API.
+const DEFAULT_LIMIT: usize = 50;
+const MOST: usize = 500;
+
+#[derive(Clone, Debug)]
+struct Api {
+    estate: SimEstate,
+    client_id: String,
+    client_secret: String,
+    token_life: Duration,
+    /// Tokens issued, and until when each is good.
+    tokens: Arc<Mutex<HashMap<String, Timestamp>>>,
+}
+
+/// The routes of the simulated control plane. Tokens live for `token_life` of the estate's time.
+pub(super) fn router(
+    estate: SimEstate,
+    client_id: &str,
+    client_secret: &str,
+    token_life: Duration,
+) -> Router {
+    let faults = estate.runai_faults().clone();
+    let api = Api {
+        estate,
+        client_id: client_id.to_owned(),
+        client_secret: client_secret.to_owned(),
+        token_life,
+        tokens: Arc::default(),
+    };
+    let body: faults::ErrorBody =
+        |code| json!({"code": code.as_u16(), "message": "the demo was told to fail"});
+    let guarded = Router::new()
+        .route("/api/v1/workloads", get(workloads))
+        .route("/api/v1/workloads/count", get(count))
+        .route("/api/v1/workloads/batch", post(batch))
+        .route("/api/v1/workloads/{id}", get(workload))
+        .route("/api/v1/workloads/{id}/pods", get(pods))
+        .route("/api/v1/workloads/{id}/events", get(events))
+        .route("/api/v1/workloads/{id}/history", get(history))
+        .route("/api/v1/workloads/{kind}/{id}", delete(delete_typed))
+        .route("/api/v1/workloads/{kind}/{id}/{action}", post(act_typed))
+        .route("/api/v1/clusters", get(clusters))
+        .route("/api/v1/org-unit/projects", get(projects))
+        .route("/api/v1/nodes", get(nodes))
+        .layer(middleware::from_fn_with_state(api.clone(), authorize));
+    Router::new()
+        .route("/api/v1/token", post(token_v1))
+        .route("/api/v2/token", post(token_v2))
+        .merge(guarded)
+        .fallback(async || error(StatusCode::NOT_FOUND, "The requested path does not exist."))
+        .with_state(api)
+        .layer(middleware::from_fn_with_state(
+            (faults, body),
+            faults::inject,
+        ))
+}
+
+fn error(code: StatusCode, message: &str) -> Response {
+    (
+        code,
+        Json(json!({"code": code.as_u16(), "message": message})),
+    )
+        .into_response()
+}
+
+async fn authorize(
+    State(api): State<Api>,
+    headers: HeaderMap,
+    request: Request,
+    next: Next,
+) -> Response {
+    let given = headers
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.strip_prefix("Bearer "));
+    let now = api.estate.now();
+    let good = given.is_some_and(|token| {
+        let tokens = api
+            .tokens
+            .lock()
+            .expect("nothing panics while it holds the tokens");
+        tokens.get(token).is_some_and(|until| *until > now)
+    });
+    if good && !api.estate.runai_faults().tokens_revoked() {
+        next.run(request).await
+    } else {
+        let body = json!({"code": 401, "message": "Issuer is not familiar.", "details": "token expired or unknown"});
+        (StatusCode::UNAUTHORIZED, Json(body)).into_response()
+    }
+}
+
+impl Api {
+    fn issue(&self) -> String {
+        let now = self.estate.now();
+        let life = SignedDuration::try_from(self.token_life).unwrap_or(SignedDuration::MAX);
+        let until = now.saturating_add(life).unwrap_or(Timestamp::MAX);
+        let id = self.estate.change(World::new_uid);
+        let token = token::unsigned_jwt(&id, &self.client_id, until);
+        self.tokens
+            .lock()
+            .expect("nothing panics while it holds the tokens")
+            .insert(token.clone(), until);
+        token
+    }
+
+    fn knows(&self, id: Option<&str>, secret: Option<&str>) -> bool {
+        id == Some(self.client_id.as_str()) && secret == Some(self.client_secret.as_str())
+    }
+}
+
+/// The older form: JSON in, camel case out. Keys are accepted in any letter case, as releases differ.
+async fn token_v1(State(api): State<Api>, Json(body): Json<Value>) -> Response {
+    let field = |name: &str| {
+        let object = body.as_object()?;
+        object
+            .iter()
+            .find(|(key, _)| key.eq_ignore_ascii_case(name))
+            .and_then(|(_, value)| value.as_str())
+    };
+    let (id, secret) = match field("grantType") {
+        Some("client_credentials") => (field("clientId"), field("clientSecret")),
+        Some("app_token") => (field("appId"), field("appSecret")),
+        _ => return error(StatusCode::BAD_REQUEST, "grantType is not supported"),
+    };
+    if !api.knows(id, secret) {
+        return error(
+            StatusCode::BAD_REQUEST,
+            "invalid client or Invalid client credentials",
+        );
+    }
+    Json(json!({"accessToken": api.issue(), "expiresIn": api.token_life.as_secs()})).into_response()
+}
+
+/// The newer form: a form in, snake case out, errors as OAuth writes them.
+async fn token_v2(State(api): State<Api>, Form(form): Form<HashMap<String, String>>) -> Response {
+    let field = |name: &str| form.get(name).map(String::as_str);
+    let refuse =
+        |code: StatusCode, error: &str| (code, Json(json!({"error": error}))).into_response();
+    if field("grant_type") != Some("client_credentials") {
+        return refuse(StatusCode::BAD_REQUEST, "unsupported_grant_type");
+    }
+    if !api.knows(field("client_id"), field("client_secret")) {
+        return refuse(StatusCode::UNAUTHORIZED, "invalid_client");
+    }
+    let body = json!({"access_token": api.issue(), "token_type": "Bearer", "expires_in": api.token_life.as_secs()});
+    Json(body).into_response()
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct ListParameters {
+    offset: usize,
+    limit: Option<usize>,
+    filter_by: String,
+    sort_by: String,
+    sort_order: String,
+    search: String,
+    deleted: bool,
+}
+
+impl ListParameters {
+    fn limit(&self) -> Result<usize, Response> {
+        match self.limit.unwrap_or(DEFAULT_LIMIT) {
+            limit @ 1..=MOST => Ok(limit),
+            _ => Err(error(
+                StatusCode::BAD_REQUEST,
+                "limit must be between 1 and 500",
+            )),
+        }
+    }
+
+    /// One page of `items` under `key`, with `next` if there is more.
+    fn page(&self, key: &str, items: Vec<Value>) -> Response {
+        let limit = match self.limit() {
+            Ok(limit) => limit,
+            Err(refusal) => return refusal,
+        };
+        let total = items.len();
+        let page: Vec<Value> = items.into_iter().skip(self.offset).take(limit).collect();
+        let mut body = json!({ key: page });
+        if self.offset + limit < total {
+            body["next"] = (self.offset + limit).into();
+        }
+        Json(body).into_response()
+    }
+}
+
+/// The workloads that a list shows, in order of creation.
+fn selected<'a>(
+    world: &'a World,
+    parameters: &ListParameters,
+) -> Result<Vec<&'a SimJob>, Response> {
+    let filters = Filters::parse(&parameters.filter_by)
+        .map_err(|message| error(StatusCode::BAD_REQUEST, &message))?;
+    let mut jobs: Vec<&SimJob> = world
+        .jobs
+        .values()
+        .filter(|job| job.spec.runai && job.deleted.is_some() == parameters.deleted)
+        .filter(|job| job.spec.name.contains(&parameters.search))
+        .filter(|job| filters.match_job(world, job))
+        .collect();
+    sort(
+        world,
+        &mut jobs,
+        &parameters.sort_by,
+        &parameters.sort_order,
+    )
+    .map_err(|message| error(StatusCode::BAD_REQUEST, &message))?;
+    Ok(jobs)
+}
+
+async fn workloads(State(api): State<Api>, Query(parameters): Query<ListParameters>) -> Response {
+    let limit = match parameters.limit() {
+        Ok(limit) => limit,
+        Err(refusal) => return refusal,
+    };
+    api.estate.read(|world| {
+        let jobs = match selected(world, &parameters) {
+            Ok(jobs) => jobs,
+            Err(refusal) => return refusal,
+        };
+        // Only the page is rendered: the estate may hold 100,000.
+        let page: Vec<Value> = jobs
+            .iter()
+            .skip(parameters.offset)
+            .take(limit)
+            .map(|job| world.workload(job))
+            .collect();
+        let mut body = json!({ "workloads": page });
+        if parameters.offset + limit < jobs.len() {
+            body["next"] = (parameters.offset + limit).into();
+        }
+        Json(body).into_response()
+    })
+}
+
+async fn count(State(api): State<Api>, Query(parameters): Query<ListParameters>) -> Response {
+    api.estate.read(|world| match selected(world, &parameters) {
+        Ok(jobs) => Json(json!({"count": jobs.len()})).into_response(),
+        Err(refusal) => refusal,
+    })
+}
+
+/// Looks at one workload, deleted ones included.
+fn with_workload(api: &Api, id: &str, look: impl FnOnce(&World, &SimJob) -> Response) -> Response {
+    api.estate.read(|world| {
+        match world
+            .jobs
+            .values()
+            .find(|job| job.spec.runai && job.workload == id)
+        {
+            Some(job) => look(world, job),
+            None => error(StatusCode::NOT_FOUND, "workload not found"),
+        }
+    })
+}
+
+async fn workload(State(api): State<Api>, Path(id): Path<String>) -> Response {
+    with_workload(&api, &id, |world, job| {
+        let mut body = world.workload(job);
+        body["pendingSchedulingMessages"] = world.pending_messages(job).into();
+        Json(body).into_response()
+    })
+}
+
+async fn pods(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    Query(parameters): Query<ListParameters>,
+) -> Response {
+    with_workload(&api, &id, |world, job| {
+        parameters.page("pods", world.workload_pods(job))
+    })
+}
+
+async fn events(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    Query(parameters): Query<ListParameters>,
+) -> Response {
+    with_workload(&api, &id, |_, job| {
+        let mut events: Vec<Value> = job
+            .history
+            .iter()
+            .filter_map(|entry| match entry {
+                History::Event { event, .. } => Some(event.clone()),
+                History::Phase { .. } => None,
+            })
+            .collect();
+        // The real API's default is newest first.
+        if parameters.sort_order != "asc" {
+            events.reverse();
+        }
+        parameters.page("events", events)
+    })
+}
+
+async fn history(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    Query(parameters): Query<ListParameters>,
+) -> Response {
+    with_workload(&api, &id, |_, job| {
+        let mut records: Vec<Value> = job
+            .history
+            .iter()
+            .map(|entry| match entry {
+                History::Phase { at, phase, message } => json!({
+                    "meta": {"creationTimestamp": stamp(*at), "type": "PhaseUpdate"},
+                    "spec": {"phaseUpdate": {"phase": phase.as_str(), "phaseMessage": message}}
+                }),
+                History::Event { at, event } => json!({
+                    "meta": {"creationTimestamp": stamp(*at), "type": "Event"}, "spec": {"event": event}
+                }),
+            })
+            .collect();
+        if parameters.sort_order != "asc" {
+            records.reverse();
+        }
+        parameters.page("records", records)
+    })
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Action {
+    Suspend,
+    Resume,
+    Delete,
+}
+
+/// Carries out an action on a workload; the effect shows later. The error is status and message.
+fn act(world: &mut World, id: &str, action: Action) -> Result<(), (StatusCode, &'static str)> {
+    let job = world
+        .jobs
+        .values()
+        .find(|job| job.spec.runai && job.workload == id && job.deleted.is_none());
+    let Some((job, kind)) = job.map(|job| (job.id, job.spec.kind)) else {
+        return Err((StatusCode::NOT_FOUND, "workload not found"));
+    };
+    match action {
+        Action::Suspend | Action::Resume if kind == JobKind::Inference => {
+            return Err((
+                StatusCode::BAD_REQUEST,
+                "workload type does not support suspend and resume",
+            ));
+        }
+        Action::Suspend => world.suspend(job, None),
+        Action::Resume => world.resume(job),
+        Action::Delete => world.delete_job(job),
+    }
+    Ok(())
+}
+
+fn accepted(outcome: Result<(), (StatusCode, &'static str)>, what: &str) -> Response {
+    match outcome {
+        Ok(()) => {
+            let body = json!({"code": 202, "message": format!("Request to {what} was accepted.")});
+            (StatusCode::ACCEPTED, Json(body)).into_response()
+        }
+        Err((code, message)) => error(code, message),
+    }
+}
+
+/// The kind of a typed path; inference paths know no suspend and resume.
+fn typed(world: &World, path: &str, id: &str) -> bool {
+    let kind = match path {
+        "trainings" => JobKind::Training,
+        "distributed" => JobKind::Distributed,
+        "workspaces" => JobKind::Workspace,
+        "inferences" => JobKind::Inference,
+        _ => return false,
+    };
+    world
+        .jobs
+        .values()
+        .any(|job| job.workload == id && job.spec.kind == kind)
+}
+
+async fn delete_typed(
+    State(api): State<Api>,
+    Path((kind, id)): Path<(String, String)>,
+) -> Response {
+    api.estate.change(|world| {
+        if !typed(world, &kind, &id) {
+            return error(StatusCode::NOT_FOUND, "workload not found");
+        }
+        accepted(act(world, &id, Action::Delete), "delete")
+    })
+}
+
+async fn act_typed(
+    State(api): State<Api>,
+    Path((kind, id, action)): Path<(String, String, String)>,
+) -> Response {
+    let action = match action.as_str() {
+        "suspend" if kind != "inferences" => Action::Suspend,
+        "resume" if kind != "inferences" => Action::Resume,
+        _ => return error(StatusCode::NOT_FOUND, "The requested path does not exist."),
+    };
+    api.estate.change(|world| {
+        if !typed(world, &kind, &id) {
+            return error(StatusCode::NOT_FOUND, "workload not found");
+        }
+        accepted(
+            act(world, &id, action),
+            if action == Action::Suspend {
+                "suspend"
+            } else {
+                "resume"
+            },
+        )
+    })
+}
+
+#[derive(Debug, Deserialize)]
+struct Batch {
+    ids: Vec<String>,
+    action: Action,
+}
+
+/// Answers 200 although some may have failed.
+async fn batch(State(api): State<Api>, Json(batch): Json<Batch>) -> Response {
+    if batch.ids.is_empty() || batch.ids.len() > 100 {
+        return error(
+            StatusCode::BAD_REQUEST,
+            "ids must hold between 1 and 100 entries",
+        );
+    }
+    api.estate.change(|world| {
+        let (mut succeeded, mut failed) = (Vec::new(), Vec::new());
+        for id in batch.ids {
+            match act(world, &id, batch.action) {
+                Ok(()) => succeeded.push(id),
+                Err((code, message)) => {
+                    failed.push(json!({"id": id, "code": code.as_u16(), "message": message}))
+                }
+            }
+        }
+        Json(json!({"id": world.new_uid(), "succeeded": succeeded, "failed": failed}))
+            .into_response()
+    })
+}
+
+async fn clusters(State(api): State<Api>) -> Response {
+    let now = stamp(api.estate.now());
+    Json(json!([{
+        "uuid": CLUSTER_ID, "name": CLUSTER_NAME, "tenantId": TENANT_ID, "createdAt": "2026-01-05T08:00:00.000Z",
+        "domain": "demo.local", "version": "2.24.12", "updatedAt": now, "deletedAt": null, "lastLiveness": now,
+        "status": {"state": "Connected", "conditions": [], "operands": {},
+            "platform": {"type": "Vanilla", "kubeVersion": "1.33.4"}, "dependencies": {"required": {}, "optional": {}}}
+    }]))
+    .into_response()
+}
+
+async fn projects(State(api): State<Api>, Query(parameters): Query<ListParameters>) -> Response {
+    api.estate.read(|world| {
+        let named = parameters.filter_by.strip_prefix("name==");
+        let projects = world
+            .projects
+            .iter()
+            .filter(|project| named.is_none_or(|name| project.name == name))
+            .map(|project| world.project(project))
+            .collect();
+        parameters.page("projects", projects)
+    })
+}
+
+async fn nodes(State(api): State<Api>) -> Response {
+    api.estate.read(|world| {
+        let nodes: Vec<Value> = world
+            .nodes
+            .iter()
+            .map(|(name, node)| {
+                json!({
+                    "name": name, "id": name, "clusterUuid": CLUSTER_ID, "status": "Ready", "nodePool": node.pool,
+                    "conditions": [{"type": "Ready", "reason": "KubeletReady", "message": "kubelet is posting ready status"}],
+                    "taints": [], "createdAt": "2026-01-05T08:00:00.000Z", "updatedAt": stamp(world.now),
+                    "gpuInfo": {"gpuType": node.pool, "gpuCount": node.gpus}
+                })
+            })
+            .collect();
+        Json(json!({"nodes": nodes})).into_response()
+    })
+}
