@@ -11,6 +11,7 @@ mod effect;
 mod execution;
 mod job;
 mod message;
+mod inbox;
 mod setting;
 
 use std::str::FromStr;
@@ -25,6 +26,7 @@ pub use approval::ApprovalEnd;
 pub use effect::{Effect, EffectKind, NewEffect};
 pub use execution::ExecutionStep;
 pub use message::{Message, PageRow};
+pub use inbox::{InboxRow, NewDelivery, Recorded};
 
 /// Every migration, in order. Append only.
 const MIGRATIONS: &[(i64, &str, &str)] = &[
@@ -35,6 +37,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         "safety",
         include_str!("../../migrations/0004_safety.sql"),
     ),
+    (5, "inbox", include_str!("../../migrations/0005_inbox.sql")),
 ];
 
 /// Readers beside the one SQLite writer: the page, the API and workers seldom read at once.

@@ -193,7 +193,9 @@ fn text_within(object: &Value, max: usize) -> usize {
         "{length} units of at most {max}"
     );
     assert!(!text.trim().is_empty(), "Slack refuses blank text");
-    assert_eq!(text.matches("```").count() % 2, 0, "an open fence");
+    if object["type"] == "mrkdwn" {
+        assert_eq!(text.matches("```").count() % 2, 0, "an open fence");
+    }
     length
 }
 
@@ -301,7 +303,7 @@ proptest! {
                 if text["type"] == "mrkdwn" {
                     let text = text["text"].as_str().expect("a text");
                     prop_assert!(live_syntax(text).is_none(), "alive: {:?}", live_syntax(text));
-                    prop_assert!(!text.contains('\u{202e}') && !text.contains('\u{1b}'));
+                    assert!(!text.contains('\u{202e}') && !text.contains('\u{1b}'));
                 }
             }
         }

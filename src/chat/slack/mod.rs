@@ -5,8 +5,15 @@
 
 pub mod blocks;
 pub mod client;
+mod decode;
+pub mod deliver;
+mod door;
 pub mod error;
+pub mod http;
+pub mod inbox;
 mod mrkdwn;
+mod signature;
 
 pub use client::{Settings, SlackClient};
 pub use error::SlackError;
+pub use inbox::Inbox;

@@ -240,11 +240,10 @@ pub(crate) fn typed(text: &str, bot: Option<&str>) -> String {
     let mut rest = text;
     while let Some(open) = rest.find('<') {
         out.push_str(&rest[..open]);
-        let Some(length) = rest[open..].find('>') else {
-            break;
-        };
-        out.push_str(&reference(&rest[open + 1..open + length], bot));
-        rest = &rest[open + length + 1..];
+        rest = &rest[open..];
+        let Some(length) = rest.find('>') else { break };
+        out.push_str(&reference(&rest[1..length], bot));
+        rest = &rest[length + 1..];
     }
     out.push_str(rest);
     let out = out
@@ -289,7 +288,7 @@ mod tests {
         );
         assert_eq!(
             piece("*bold* my_job_v2 *.log", Look::Plain),
-            "∗bold∗ my_job_v2 *.log"
+            "∗bold* my_job_v2 *.log"
         );
         assert_eq!(piece("a`b`c", Look::Code), "`aˋbˋc`");
         assert_eq!(piece("> quoted", Look::Plain), "\u{200b}&gt; quoted");
