@@ -8,7 +8,7 @@ use crate::store::NewDelivery;
 
 /// What a verified body is.
 #[derive(Debug)]
-pub enum Heard {
+pub(super) enum Heard {
     Delivery(NewDelivery),
     /// Slack wants to know whether this address is ours; the text goes back.
     Challenge(String),
@@ -21,7 +21,7 @@ pub enum Heard {
 /// The body is not what Slack sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the body is not one of Slack's")]
-pub struct Malformed;
+pub(super) struct Malformed;
 
 impl From<serde_json::Error> for Malformed {
     fn from(_: serde_json::Error) -> Self {
@@ -67,7 +67,7 @@ impl Event {
 ///
 /// # Errors
 /// When it is not JSON or not an event.
-pub fn event(body: &str) -> Result<Heard, Malformed> {
+pub(super) fn event(body: &str) -> Result<Heard, Malformed> {
     let envelope: Envelope = serde_json::from_str(body)?;
     match (envelope.kind.as_str(), envelope.challenge, envelope.event) {
         ("url_verification", Some(challenge), _) => Ok(Heard::Challenge(challenge)),
@@ -142,7 +142,7 @@ struct View {
 ///
 /// # Errors
 /// When it is not JSON or names no user.
-pub fn interaction(payload: &str) -> Result<Heard, Malformed> {
+pub(super) fn interaction(payload: &str) -> Result<Heard, Malformed> {
     let interaction: Interaction = serde_json::from_str(payload)?;
     let user = interaction.user.id;
     let mut keys: Vec<String> = interaction
@@ -188,7 +188,7 @@ pub fn interaction(payload: &str) -> Result<Heard, Malformed> {
 ///
 /// # Errors
 /// When the field is missing or its payload is malformed.
-pub fn interaction_form(body: &[u8]) -> Result<Heard, Malformed> {
+pub(super) fn interaction_form(body: &[u8]) -> Result<Heard, Malformed> {
     let payload = url::form_urlencoded::parse(body)
         .find(|(name, _)| name == "payload")
         .ok_or(Malformed)?
@@ -200,7 +200,7 @@ pub fn interaction_form(body: &[u8]) -> Result<Heard, Malformed> {
 ///
 /// # Errors
 /// When it names no command, user or channel.
-pub fn command_form(body: &[u8]) -> Result<Heard, Malformed> {
+pub(super) fn command_form(body: &[u8]) -> Result<Heard, Malformed> {
     let fields: Map<String, Value> = url::form_urlencoded::parse(body)
         .map(|(name, value)| (name.into_owned(), Value::String(value.into_owned())))
         .collect();
@@ -212,7 +212,7 @@ pub fn command_form(body: &[u8]) -> Result<Heard, Malformed> {
 
 /// Whether a form is Slack's probe of the certificate, which comes without the rest of a command.
 #[must_use]
-pub fn is_probe_form(body: &[u8]) -> bool {
+pub(super) fn is_probe_form(body: &[u8]) -> bool {
     body.len() < 1_000
         && url::form_urlencoded::parse(body)
             .any(|(name, value)| name == "ssl_check" && value == "1")
@@ -235,7 +235,7 @@ struct Slash {
 ///
 /// # Errors
 /// When it is not JSON or names no command, user or channel.
-pub fn command(payload: &str) -> Result<Heard, Malformed> {
+pub(super) fn command(payload: &str) -> Result<Heard, Malformed> {
     let slash: Slash = serde_json::from_str(payload)?;
     let keys = slash
         .trigger_id

@@ -13,6 +13,7 @@ pub mod http;
 pub mod inbox;
 mod mrkdwn;
 mod signature;
+pub mod socket;
 
 pub use client::{Settings, SlackClient};
 pub use error::SlackError;

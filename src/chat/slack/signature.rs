@@ -10,7 +10,7 @@ const WINDOW_SECONDS: i64 = 300;
 
 /// Why a request is not believed. For the log; the caller hears nothing but 401.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
+pub(super) enum Refusal {
     #[error("a signature header is missing, repeated or malformed")]
     Header,
     #[error("the request's time is more than five minutes away")]
@@ -21,7 +21,7 @@ pub enum Refusal {
 
 /// Checks requests against the signing secret.
 #[derive(Clone)]
-pub struct Verifier {
+pub(super) struct Verifier {
     keyed: Hmac<Sha256>,
 }
 
@@ -33,7 +33,7 @@ impl std::fmt::Debug for Verifier {
 
 impl Verifier {
     #[must_use]
-    pub fn new(secret: &SecretString) -> Self {
+    pub(super) fn new(secret: &SecretString) -> Self {
         let keyed = Hmac::new_from_slice(secret.expose_secret().as_bytes())
             .expect("HMAC takes a key of any length");
         Self { keyed }
@@ -41,7 +41,7 @@ impl Verifier {
 
     /// Verifies `X-Slack-Request-Timestamp` and `X-Slack-Signature` over the raw body. Gives the signature as hex,
     /// which names this very request.
-    pub fn verify<'h>(
+    pub(super) fn verify<'h>(
         &self,
         timestamp: &str,
         signature: &'h str,
