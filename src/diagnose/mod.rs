@@ -1,5 +1,9 @@
 //! Why a job failed: evidence is collected (shell), analyzers turn it into ranked findings (pure).
 
+mod hit;
+pub mod knowledge;
+mod logs;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 

@@ -9,9 +9,9 @@ mod approval;
 mod audit;
 mod effect;
 mod execution;
+mod inbox;
 mod job;
 mod message;
-mod inbox;
 mod setting;
 
 use std::str::FromStr;
@@ -25,8 +25,8 @@ pub use alert::{AlertFilter, TimelineEntry};
 pub use approval::ApprovalEnd;
 pub use effect::{Effect, EffectKind, NewEffect};
 pub use execution::ExecutionStep;
-pub use message::{Message, PageRow};
 pub use inbox::{InboxRow, NewDelivery, Recorded};
+pub use message::{Message, PageRow};
 
 /// Every migration, in order. Append only.
 const MIGRATIONS: &[(i64, &str, &str)] = &[

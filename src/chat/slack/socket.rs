@@ -109,11 +109,16 @@ impl End {
         match self {
             Self::Closed | Self::Stopped => Next::Reconnect,
             Self::Disabled => Next::Refused,
-            Self::Address(SlackError::RateLimited { retry_after }) => Next::BackOff(Some(*retry_after)),
-            Self::Address(error) if !error.is_transient() => Next::Refused,
-            Self::Address(_) | Self::Connect(_) | Self::NoHello | Self::Silent | Self::Broken(_) | Self::TooMany => {
-                Next::BackOff(None)
+            Self::Address(SlackError::RateLimited { retry_after }) => {
+                Next::BackOff(Some(*retry_after))
             }
+            Self::Address(error) if !error.is_transient() => Next::Refused,
+            Self::Address(_)
+            | Self::Connect(_)
+            | Self::NoHello
+            | Self::Silent
+            | Self::Broken(_)
+            | Self::TooMany => Next::BackOff(None),
         }
     }
 }
@@ -182,9 +187,14 @@ fn after(end: &End, failures: &mut u32, settings: &Settings) -> Instant {
             wait
         }
         Next::BackOff(None) => {
-            let wait = (settings.first_wait * 2_u32.saturating_pow((*failures).min(10))).min(settings.longest_wait);
+            let wait = (settings.first_wait * 2_u32.saturating_pow((*failures).min(10)))
+                .min(settings.longest_wait);
             *failures += 1;
-            warn!(error = cause, wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX), "lost a Slack socket");
+            warn!(
+                error = cause,
+                wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
+                "lost a Slack socket"
+            );
             wait.mul_f64(0.75 + 0.5 * fastrand::f64())
         }
         Next::Refused => {
@@ -313,7 +323,11 @@ impl Socket {
 
     /// Until when it may be quiet, after a frame came.
     fn quiet_until(&self, greeted: bool, deadline: Instant) -> Instant {
-        if greeted { Instant::now() + self.settings.silence } else { deadline }
+        if greeted {
+            Instant::now() + self.settings.silence
+        } else {
+            deadline
+        }
     }
 
     async fn take(&self, frame: &Frame<'_>, leave_at: &mut Option<Instant>) -> Taken {
