@@ -1,4 +1,5 @@
 //! What people read, apart from where they read it: a [`card::Card`] becomes Slack blocks, HTML or terminal text.
 
+pub mod alert;
 pub mod card;
 pub mod slack;
