@@ -52,7 +52,9 @@ create table execution (
     started_ms bigint,
     ended_ms bigint,
     answer text,
-    verification text
+    verification text,
+    -- JSON of what was noted before the call: a manifest to make anew from, what to compare afterwards.
+    memory text
 );
 -- An approval is spent once, and a target has one action at a time, whatever the code above believes.
 create unique index execution_approval on execution (approval_id) where approval_id is not null;

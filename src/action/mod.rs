@@ -1,9 +1,20 @@
 //! What nightbell can do to the world, one file per system acted on.
+//!
+//! The catalogue is here; [`executor`] takes a permit from [`crate::safety`], and [`systems`] prepares, calls and
+//! observes.
+
+pub mod executor;
+mod kubernetes;
+mod recreate;
+mod runai;
+pub mod systems;
+mod target;
+mod watch_target;
 
 use serde::{Deserialize, Serialize};
 
-mod target;
-
+pub use executor::{Executor, Report, Settings};
+pub use systems::Systems;
 pub use target::InvalidAction;
 
 /// The actions of the catalogue. The serialized name is the one in contracts, runbooks and audit.

@@ -15,6 +15,7 @@ use crate::store::{EffectKind, ExecutionStep, NewEffect, Result, Tx};
 #[derive(Debug)]
 pub struct Permit {
     execution: Execution,
+    for_cause: bool,
 }
 
 impl Permit {
@@ -25,6 +26,11 @@ impl Permit {
     #[must_use]
     pub fn execution_id(&self) -> &str {
         &self.execution.id
+    }
+    /// True if it is to repair a failure, so that there is nothing to do once the target recovered.
+    #[must_use]
+    pub fn for_cause(&self) -> bool {
+        self.for_cause
     }
     /// True if everything is to be done but the last call.
     #[must_use]
@@ -53,7 +59,7 @@ pub enum Start {
 pub enum Answered {
     /// The call was accepted; what it brings about has to be observed.
     Accepted(String),
-    /// The target's system said no: nothing happened.
+    /// The target's system said no, or a step of several did not succeed; the text says how far it came.
     Failed(String),
     /// Nobody knows whether the call arrived.
     Unknown(String),
@@ -76,7 +82,7 @@ impl Safety {
     pub async fn start(&self, execution_id: &str, now: Timestamp) -> Result<Start> {
         let mut tx = self.store.begin().await?;
         tx.lock_gate().await?;
-        let Some((mut execution, _)) = tx.execution(execution_id).await? else {
+        let Some((mut execution, scope)) = tx.execution(execution_id).await? else {
             return Ok(Start::Missing);
         };
         match execution.state {
@@ -129,7 +135,10 @@ impl Safety {
         tx.commit().await?;
         execution.state = ExecutionState::Started;
         execution.started = Some(now);
-        Ok(Start::Go(Permit { execution }))
+        Ok(Start::Go(Permit {
+            execution,
+            for_cause: scope.cause.is_some(),
+        }))
     }
 
     /// What speaks against starting a permitted execution.
@@ -201,6 +210,13 @@ impl Safety {
     pub async fn still_refused(&self, permit: &Permit) -> Result<Option<Refusal>> {
         let mut tx = self.store.begin().await?;
         stop::refusal(&mut tx, permit.spec().kind).await
+    }
+
+    /// Notes something durably before the call: what to compare afterwards, a manifest to make anew from.
+    pub async fn remember(&self, permit: &Permit, memory: &serde_json::Value) -> Result<()> {
+        let mut tx = self.store.begin().await?;
+        tx.remember(permit.execution_id(), memory).await?;
+        tx.commit().await
     }
 
     /// Records how carrying out ended. `None` if the outcome had been recorded otherwise meanwhile (as unknown, by

@@ -152,6 +152,15 @@ impl Tx {
         rows.into_iter().map(Row::decode).collect()
     }
 
+    /// Notes something before the call, for what comes after it or after a crash.
+    pub async fn remember(&mut self, id: &str, memory: &serde_json::Value) -> Result<()> {
+        on_tx!(self, conn => {
+            sqlx::query("update execution set memory = $1 where id = $2")
+                .bind(memory.to_string()).bind(id).execute(conn).await.map(drop)
+        })?;
+        Ok(())
+    }
+
     /// The latest execution of exactly this action under an alert.
     pub async fn execution_of_digest(
         &mut self,
@@ -198,6 +207,17 @@ impl Store {
             sqlx::query_as(select!("where id = $1")).bind(id).fetch_optional(pool).await
         })?;
         row.map(Row::decode).transpose()
+    }
+
+    /// What was noted before the call of an execution.
+    pub async fn execution_memory(&self, id: &str) -> Result<Option<serde_json::Value>> {
+        let memory: Option<Option<String>> = on_read!(self, pool => {
+            sqlx::query_scalar("select memory from execution where id = $1").bind(id).fetch_optional(pool).await
+        })?;
+        memory
+            .flatten()
+            .map(|json| decode("execution", id, &json))
+            .transpose()
     }
 
     /// The latest executions, newest first.
