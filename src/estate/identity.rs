@@ -35,9 +35,10 @@ pub struct Identity {
 /// Labels that name the workload, the most authoritative first: Run:AI's own, then those of the frameworks, from the
 /// outermost object inwards (a JobSet's pods also carry the name of their inner Job).
 /// `app.kubernetes.io/instance` is missing on purpose: one Helm release holds many workloads.
-const WORKLOAD_LABELS: [&str; 12] = [
+const WORKLOAD_LABELS: [&str; 13] = [
     "workloadName",
     "run.ai/workload-name",
+    "runai/job-name",
     "training.kubeflow.org/job-name",
     "jobset.sigs.k8s.io/jobset-name",
     "leaderworkerset.sigs.k8s.io/name",

@@ -8,6 +8,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod kube_client;
+mod kube_watch;
 mod monitoring;
 mod runai_client;
 mod runai_poller;

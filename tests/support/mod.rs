@@ -1,4 +1,5 @@
 //! What the scenes share: databases, fakes of the outside world, and a bot to run against them.
 
 pub mod database;
+pub mod kube_api;
 pub mod runai;

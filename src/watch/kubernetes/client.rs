@@ -1,5 +1,6 @@
 //! Questions to one cluster, each with a deadline. Reads that fail for the moment are tried again; writes never are.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,7 +43,7 @@ const TRIES: u32 = 3;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
 /// The clusters that are watched, by the names of their kube contexts.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Clusters(Arc<[ClusterClient]>);
 
 impl Clusters {
@@ -120,6 +121,15 @@ struct AccessStatus {
     allowed: bool,
 }
 
+impl fmt::Debug for ClusterClient {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_tuple("ClusterClient")
+            .field(&self.name)
+            .finish()
+    }
+}
+
 impl ClusterClient {
     /// `client` must not repeat requests by itself: actions use it too.
     #[must_use]
@@ -143,11 +153,10 @@ impl ClusterClient {
 
     /// The pod, or `None` if there is none of that name.
     pub async fn pod(&self, namespace: &str, name: &str) -> Result<Option<Pod>, KubeError> {
-        let path = format!(
-            "{}/{}",
-            SlimPod::url_path(&(), Some(segment(namespace)?)),
-            segment(name)?
-        );
+        let (Ok(namespace), Ok(name)) = (segment(namespace), segment(name)) else {
+            return Ok(None);
+        };
+        let path = format!("{}/{name}", SlimPod::url_path(&(), Some(namespace)));
         let pod: Option<SlimPod> = found(self.read(&path).await)?;
         Ok(pod.and_then(|pod| pod.into_pod(self.name(), Timestamp::now())))
     }
@@ -250,7 +259,10 @@ impl ClusterClient {
 
     /// The node, or `None` if there is none of that name.
     pub async fn node(&self, name: &str) -> Result<Option<Node>, KubeError> {
-        let path = format!("{}/{}", SlimNode::url_path(&(), None), segment(name)?);
+        let Ok(name) = segment(name) else {
+            return Ok(None);
+        };
+        let path = format!("{}/{name}", SlimNode::url_path(&(), None));
         let node: Option<SlimNode> = found(self.read(&path).await)?;
         Ok(node.and_then(|node| node.into_node(self.name(), Timestamp::now())))
     }

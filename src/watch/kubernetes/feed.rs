@@ -278,7 +278,9 @@ impl<K: Watched> Feed<K> {
                 }
                 WatchEvent::Bookmark(bookmark) => *version = bookmark.metadata.resource_version,
                 WatchEvent::Error(status) => {
-                    return self.after(&kube::Error::Api(status).into()).await;
+                    // From here the server does not go on, whatever the reason: the list is the way out.
+                    self.after(&kube::Error::Api(status).into()).await?;
+                    return Ok(Next::List);
                 }
             }
         }

@@ -94,3 +94,6 @@ fn conditions(slim: Vec<SlimCondition>) -> Vec<Condition> {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests;
