@@ -13,8 +13,8 @@ use super::estate::SimEstate;
 use super::kind::Kind;
 use super::kubernetes_watch::{self, WatchParameters};
 use super::selector::Selector;
-use super::world::{Container, World};
-use super::{faults, kubernetes_write};
+use super::world::World;
+use super::{faults, kubernetes_discovery, kubernetes_log, kubernetes_write};
 
 /// The user that error texts and reviews name.
 pub(super) const USER: &str = "system:serviceaccount:nightbell:nightbell";
@@ -120,11 +120,11 @@ pub(super) struct ReadParameters {
     pub(super) timeout_seconds: Option<u64>,
     pub(super) allow_watch_bookmarks: Option<String>,
     pub(super) send_initial_events: Option<String>,
-    container: String,
-    previous: Option<String>,
-    tail_lines: Option<usize>,
-    limit_bytes: Option<usize>,
-    timestamps: Option<String>,
+    pub(super) container: String,
+    pub(super) previous: Option<String>,
+    pub(super) tail_lines: Option<usize>,
+    pub(super) limit_bytes: Option<usize>,
+    pub(super) timestamps: Option<String>,
 }
 
 /// `true` and `1` are true, as the real server reads them.
@@ -143,7 +143,7 @@ async fn dispatch(State(api): State<Api>, request: Request) -> Response {
         );
     }
     let path = request.uri().path().to_owned();
-    if let Some(discovery) = discovery(&path) {
+    if let Some(discovery) = kubernetes_discovery::discovery(&path) {
         return Json(discovery).into_response();
     }
     if path == "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
@@ -321,7 +321,7 @@ fn read_one(
         };
         match target.subresource.as_deref() {
             None | Some("status") => json_text(object.whole()),
-            Some("log") if target.kind == Kind::Pod => log(world, &object, parameters),
+            Some("log") if target.kind == Kind::Pod => kubernetes_log::log(world, &object, parameters),
             Some("scale") => Json(kubernetes_write::scale_of(&object)).into_response(),
             Some(_) => (StatusCode::NOT_FOUND, "404 page not found\n").into_response(),
         }
@@ -334,133 +334,6 @@ pub(super) fn find(world: &World, target: &Target, name: &str) -> Option<std::sy
         target.namespace.as_deref().unwrap_or_default(),
         name,
     )
-}
-
-/// The log of a container, or the words of the real server when there is none.
-fn log(world: &World, object: &Object, parameters: &ReadParameters) -> Response {
-    let bad = |message: String| {
-        failure(
-            StatusCode::BAD_REQUEST,
-            "BadRequest",
-            &message,
-            &Value::Null,
-        )
-    };
-    let Some(pod) = world.pods.get(&object.uid) else {
-        return bad("pod has no containers".to_owned());
-    };
-    let Some(job) = world.jobs.get(&pod.job) else {
-        return bad("pod has no containers".to_owned());
-    };
-    let container = super::objects::container_name(job);
-    if !parameters.container.is_empty() && parameters.container != container {
-        return bad(format!(
-            "container {} is not valid for pod {}",
-            parameters.container, pod.name
-        ));
-    }
-    let runs = world.logs.get(&pod.uid).map_or(&[][..], Vec::as_slice);
-    // While a crashed container waits for its next start, its last run is both the current and the previous one.
-    let waits_again = pod.last.is_some() && !pod.running();
-    let lines = if truthy(parameters.previous.as_ref()) {
-        if pod.last.is_none() {
-            return bad(format!(
-                "previous terminated container \"{container}\" in pod \"{}\" not found",
-                pod.name
-            ));
-        }
-        if waits_again {
-            runs.last()
-        } else {
-            runs.len().checked_sub(2).and_then(|at| runs.get(at))
-        }
-    } else {
-        match &pod.container {
-            Container::Waiting { reason, .. } if !waits_again => {
-                return bad(if pod.scheduled.is_none() {
-                    format!("pod {} does not have a host assigned", pod.name)
-                } else {
-                    format!(
-                        "container \"{container}\" in pod \"{}\" is waiting to start: {reason}",
-                        pod.name
-                    )
-                });
-            }
-            Container::Waiting { .. } | Container::Running { .. } | Container::Ended(_) => {
-                runs.last()
-            }
-        }
-    };
-    let lines = lines.map_or(&[][..], Vec::as_slice);
-    let first = parameters
-        .tail_lines
-        .map_or(0, |tail| lines.len().saturating_sub(tail));
-    let mut text = String::new();
-    for line in &lines[first..] {
-        if truthy(parameters.timestamps.as_ref()) {
-            text.push_str(&line.at.strftime("%Y-%m-%dT%H:%M:%S%.9fZ ").to_string());
-        }
-        text.push_str(&line.text);
-        text.push('\n');
-    }
-    if let Some(limit) = parameters.limit_bytes {
-        let end = (0..=limit.min(text.len()))
-            .rev()
-            .find(|at| text.is_char_boundary(*at))
-            .unwrap_or(0);
-        text.truncate(end);
-    }
-    ([(header::CONTENT_TYPE, "text/plain")], text).into_response()
-}
-
-/// The answers to `/api`, `/apis` and below, without which clients find no kinds.
-fn discovery(path: &str) -> Option<Value> {
-    let groups = ["batch", "apps", "kubeflow.org", "authorization.k8s.io"];
-    let version = |group: &str| json!({"groupVersion": format!("{group}/v1"), "version": "v1"});
-    let group = |group: &str| {
-        json!({"kind": "APIGroup", "apiVersion": "v1", "name": group, "versions": [version(group)],
-            "preferredVersion": version(group)})
-    };
-    match path
-        .trim_matches('/')
-        .split('/')
-        .collect::<Vec<_>>()
-        .as_slice()
-    {
-        ["api"] => Some(
-            json!({"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []}),
-        ),
-        ["apis"] => {
-            let groups: Vec<Value> = groups.into_iter().map(group).collect();
-            Some(json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups}))
-        }
-        ["apis", name] if groups.contains(name) => Some(group(name)),
-        ["api", "v1"] => Some(resources("", "v1")),
-        ["apis", name, "v1"] if groups.contains(name) => {
-            Some(resources(name, &format!("{name}/v1")))
-        }
-        _ => None,
-    }
-}
-
-fn resources(group: &str, group_version: &str) -> Value {
-    let verbs = [
-        "create", "delete", "get", "list", "patch", "update", "watch",
-    ];
-    let mut list: Vec<Value> = Kind::ALL
-        .into_iter()
-        .filter(|kind| kind.group() == group)
-        .map(|kind| {
-            json!({"name": kind.plural(), "singularName": kind.name().to_lowercase(), "namespaced": kind.namespaced(),
-                "kind": kind.name(), "verbs": verbs})
-        })
-        .collect();
-    if group.is_empty() {
-        list.push(json!({"name": "pods/log", "singularName": "", "namespaced": true, "kind": "Pod", "verbs": ["get"]}));
-        list.push(json!({"name": "pods/eviction", "singularName": "", "namespaced": true, "group": "policy",
-            "version": "v1", "kind": "Eviction", "verbs": ["create"]}));
-    }
-    json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": list})
 }
 
 pub(super) fn json_text(body: String) -> Response {

@@ -5,6 +5,7 @@
 //! `demo-…`, user `demo-user@example.com`.
 
 mod cluster;
+mod controller_status;
 mod controllers;
 pub mod estate;
 mod events;
@@ -12,11 +13,16 @@ pub mod faults;
 mod kind;
 mod kubelet;
 mod kubernetes_api;
+mod kubernetes_discovery;
+mod kubernetes_log;
 mod kubernetes_watch;
 mod kubernetes_write;
 mod logs;
 mod objects;
 mod patch;
+mod pod_status;
+mod populate;
+mod runai_actions;
 mod runai_api;
 mod runai_filter;
 mod runai_model;

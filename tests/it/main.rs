@@ -10,6 +10,7 @@ mod support;
 
 mod kube_client;
 mod kube_watch;
+mod demo_estate;
 mod monitoring;
 mod runai_client;
 mod runai_poller;
