@@ -1,6 +1,13 @@
 //! Telling people and pagers. Workers claim effects from the outbox and carry them out; what is told is rendered from
 //! the state at the time of sending, so that edits which wait coalesce.
 
+pub mod pace;
+pub mod page;
+pub mod pagerduty;
+pub mod slack;
+pub mod view;
+pub mod worker;
+
 use serde::{Deserialize, Serialize};
 
 use crate::alert::lifecycle::Note;

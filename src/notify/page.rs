@@ -1,0 +1,467 @@
+//! Keeps PagerDuty's view of alerts and groups true: what it heard last is compared with how things are now, so that
+//! an event that comes late never pages for what is over.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info};
+
+use super::pace::Pace;
+use super::pagerduty::{PagerDuty, PagerError, PagerEvent, Trigger};
+use super::view::Views;
+use super::worker::{Again, Handled, back_off, store_fault, turn, work};
+use super::{Page, Subject};
+use crate::alert::{Alert, AlertState, Severity};
+use crate::chat::alert::{GroupView, common_cause};
+use crate::redact::{line, scrub};
+use crate::store::{Effect, EffectKind, PageRow, Store, StoreError};
+
+/// 120 calls a minute are allowed for one key; the pace allows half.
+const KEY_PACE: &str = "pagerduty";
+const PATIENCE: Duration = Duration::from_secs(20);
+/// What only an operator can repair is tried this seldom.
+const OPERATOR_WAIT: SignedDuration = SignedDuration::from_mins(5);
+
+/// What PagerDuty heard last about a subject.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    Nothing,
+    /// A trigger was begun whose outcome is not known.
+    Triggering {
+        episode: i64,
+    },
+    Triggered {
+        episode: i64,
+    },
+    Acknowledged {
+        episode: i64,
+    },
+    Resolved {
+        episode: i64,
+    },
+}
+
+/// How things are now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Now {
+    /// Not bad enough to wake anyone, or silenced.
+    Quiet,
+    Failing,
+    Acknowledged,
+    Over,
+}
+
+/// What PagerDuty is to be told next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Trigger,
+    Acknowledge,
+    Resolve,
+}
+
+/// The calls that bring PagerDuty from `told` to `now`. A job that fails again (`episode` grew) after someone
+/// acknowledged an earlier failure pages again; a subject that is over is never triggered.
+fn steps(told: Told, now: Now, episode: i64) -> &'static [Step] {
+    match (told, now) {
+        (Told::Nothing, Now::Failing) => &[Step::Trigger],
+        (Told::Nothing, Now::Quiet | Now::Acknowledged | Now::Over) => &[],
+        // The same key again adds a line to an incident that is there already.
+        (Told::Triggering { .. }, Now::Failing) => &[Step::Trigger],
+        (Told::Triggering { .. } | Told::Triggered { .. }, Now::Acknowledged) => {
+            &[Step::Acknowledge]
+        }
+        (
+            Told::Triggering { .. } | Told::Triggered { .. } | Told::Acknowledged { .. },
+            Now::Over,
+        ) => &[Step::Resolve],
+        (Told::Acknowledged { episode: earlier }, Now::Failing) if episode > earlier => {
+            &[Step::Resolve, Step::Trigger]
+        }
+        (Told::Resolved { episode: earlier }, Now::Failing) if episode > earlier => {
+            &[Step::Trigger]
+        }
+        (
+            Told::Triggering { .. } | Told::Triggered { .. } | Told::Acknowledged { .. },
+            Now::Quiet,
+        )
+        | (Told::Triggered { .. }, Now::Failing)
+        | (Told::Acknowledged { .. }, Now::Failing | Now::Acknowledged)
+        | (Told::Resolved { .. }, Now::Failing | Now::Quiet | Now::Acknowledged | Now::Over) => &[],
+    }
+}
+
+fn told(row: Option<&PageRow>) -> Told {
+    let Some(PageRow { state, episode, .. }) = row else {
+        return Told::Nothing;
+    };
+    let episode = *episode;
+    match state.as_str() {
+        "triggered" => Told::Triggered { episode },
+        "acknowledged" => Told::Acknowledged { episode },
+        "resolved" => Told::Resolved { episode },
+        _ => Told::Triggering { episode },
+    }
+}
+
+fn alert_now(alert: &Alert, page_from: Severity, at: Timestamp) -> Now {
+    match alert.state {
+        AlertState::Resolved => Now::Over,
+        AlertState::Acknowledged => Now::Acknowledged,
+        AlertState::Mitigating if alert.acknowledged_by.is_some() => Now::Acknowledged,
+        AlertState::Open | AlertState::Mitigating
+            if alert.severity >= page_from && !alert.silenced(at) =>
+        {
+            Now::Failing
+        }
+        AlertState::Open | AlertState::Mitigating => Now::Quiet,
+    }
+}
+
+/// A group fails while any member does that nobody acknowledged.
+fn group_now(view: &GroupView, page_from: Severity, at: Timestamp) -> Now {
+    if view.group.resolved.is_some() {
+        return Now::Over;
+    }
+    let members: Vec<Now> = view
+        .members
+        .iter()
+        .map(|member| alert_now(&member.alert, page_from, at))
+        .collect();
+    if members.contains(&Now::Failing) {
+        Now::Failing
+    } else if members.contains(&Now::Acknowledged) {
+        Now::Acknowledged
+    } else {
+        Now::Quiet
+    }
+}
+
+/// Everything a page is made from.
+struct Subjected {
+    now: Now,
+    episode: i64,
+    key: String,
+    trigger: Trigger,
+}
+
+/// Tells PagerDuty; cheap to clone.
+#[derive(Clone)]
+pub struct Pager {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    store: Store,
+    client: PagerDuty,
+    views: Views,
+    page_from: Severity,
+    pace: Pace,
+    owner: String,
+}
+
+enum Fault {
+    Pager(PagerError),
+    Store(StoreError),
+    Resting(Duration),
+}
+
+impl From<StoreError> for Fault {
+    fn from(fault: StoreError) -> Self {
+        Self::Store(fault)
+    }
+}
+
+impl Pager {
+    /// `owner` names this process among all replicas.
+    #[must_use]
+    pub fn new(
+        store: Store,
+        client: PagerDuty,
+        views: Views,
+        page_from: Severity,
+        owner: &str,
+    ) -> Self {
+        let owner = format!("{owner}/pagerduty");
+        Self {
+            inner: Arc::new(Inner {
+                store,
+                client,
+                views,
+                page_from,
+                pace: Pace::default(),
+                owner,
+            }),
+        }
+    }
+
+    /// Pages until `stop`. Its own worker: a page never waits behind chat.
+    pub async fn run(&self, stop: CancellationToken) {
+        let inner = &self.inner;
+        work(
+            &inner.store,
+            EffectKind::Page,
+            &inner.owner,
+            &stop,
+            |effect| self.handle(effect),
+        )
+        .await;
+    }
+
+    /// Carries out what is due now, once; returns how much that was.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn deliver_due(&self) -> Result<usize, StoreError> {
+        turn(
+            &self.inner.store,
+            EffectKind::Page,
+            &self.inner.owner,
+            &|effect| self.handle(effect),
+        )
+        .await
+    }
+
+    async fn handle(&self, effect: Effect) -> Handled {
+        let now = Timestamp::now();
+        let outcome = match effect.payload::<Page>() {
+            Ok(page) => self.inner.bring_up_to_date(&page.subject).await,
+            Err(unreadable) => {
+                error!(effect.id = %effect.id, error = %unreadable, "dropped a page that cannot be read");
+                Ok(())
+            }
+        };
+        let later = |wait: Duration| {
+            now.saturating_add(SignedDuration::try_from(wait).unwrap_or(OPERATOR_WAIT))
+                .unwrap_or(now)
+        };
+        match outcome {
+            Ok(()) => self
+                .inner
+                .store
+                .finish_effect(&effect, &self.inner.owner, Timestamp::now())
+                .await
+                .map_err(|fault| store_fault(&fault, now)),
+            Err(Fault::Store(fault)) => Err(store_fault(&fault, now)),
+            Err(Fault::Resting(wait)) => Err(Again {
+                at: later(wait),
+                why: "PagerDuty is rate limiting".to_owned(),
+            }),
+            Err(Fault::Pager(fault)) => {
+                let at = match &fault {
+                    PagerError::RateLimited { retry_after } => later(*retry_after),
+                    PagerError::Unavailable { .. } | PagerError::Unreachable(_) => {
+                        back_off(effect.attempts, now)
+                    }
+                    PagerError::Rejected { .. } | PagerError::Refused { .. } => {
+                        error!(error = %fault, "PagerDuty will not take a page until someone acts");
+                        now.saturating_add(OPERATOR_WAIT).unwrap_or(now)
+                    }
+                };
+                Err(Again {
+                    at,
+                    why: fault.to_string(),
+                })
+            }
+        }
+    }
+}
+
+impl Inner {
+    async fn bring_up_to_date(&self, subject: &Subject) -> Result<(), Fault> {
+        let Some(current) = self.current(subject).await? else {
+            return Ok(());
+        };
+        let name = subject.key();
+        let row = self.store.page(&name).await?;
+        // The key under which it was paged stays, even if the failure is called otherwise by now.
+        let key = row
+            .as_ref()
+            .map_or_else(|| current.key.clone(), |row| row.dedup_key.clone());
+        let told = told(row.as_ref());
+        let episode = match (subject, told) {
+            // Members of a group come and go. Who acknowledged it has it, until it was over as a whole.
+            (Subject::Group(_), Told::Acknowledged { episode }) => episode,
+            (Subject::Group(_) | Subject::Alert(_), _) => current.episode,
+        };
+        for step in steps(told, current.now, episode) {
+            self.pace
+                .turn(KEY_PACE, PATIENCE)
+                .await
+                .map_err(Fault::Resting)?;
+            let save = |state: &str| PageRow {
+                dedup_key: key.clone(),
+                state: state.to_owned(),
+                episode: current.episode,
+            };
+            let (event, after) = match step {
+                Step::Trigger => {
+                    // Before the call: if its outcome is never known, a recovery still resolves it.
+                    self.store
+                        .save_page(&name, &save("triggering"), Timestamp::now())
+                        .await?;
+                    let trigger = Box::new(current.trigger.clone());
+                    (
+                        PagerEvent::Trigger {
+                            key: key.clone(),
+                            trigger,
+                        },
+                        "triggered",
+                    )
+                }
+                Step::Acknowledge => (PagerEvent::Acknowledge { key: key.clone() }, "acknowledged"),
+                Step::Resolve => (PagerEvent::Resolve { key: key.clone() }, "resolved"),
+            };
+            if let Err(fault) = self.client.send(&event).await {
+                if let PagerError::RateLimited { retry_after } = &fault {
+                    self.pace.rest(KEY_PACE, *retry_after);
+                }
+                return Err(Fault::Pager(fault));
+            }
+            self.store
+                .save_page(&name, &save(after), Timestamp::now())
+                .await?;
+            info!(page.subject = %name, "PagerDuty was told: {after}");
+        }
+        Ok(())
+    }
+
+    async fn current(&self, subject: &Subject) -> Result<Option<Subjected>, StoreError> {
+        let at = Timestamp::now();
+        Ok(match subject {
+            Subject::Alert(id) => self.store.alert(id).await?.map(|alert| Subjected {
+                now: alert_now(&alert, self.page_from, at),
+                episode: alert.episode(),
+                key: format!("nightbell:{}:{}", alert.job_id, class(&alert)),
+                trigger: alert_trigger(&alert),
+            }),
+            Subject::Group(id) => self.views.group(id).await?.map(|view| Subjected {
+                now: group_now(&view, self.page_from, at),
+                episode: view
+                    .members
+                    .iter()
+                    .map(|member| member.alert.episode())
+                    .sum(),
+                key: format!("nightbell:group:{id}"),
+                trigger: group_trigger(&view),
+            }),
+        })
+    }
+}
+
+fn class(alert: &Alert) -> String {
+    serde_json::to_value(alert.class)
+        .ok()
+        .and_then(|v| v.as_str().map(str::to_owned))
+        .unwrap_or_default()
+}
+
+fn alert_trigger(alert: &Alert) -> Trigger {
+    let subject = &alert.subject;
+    let finding = alert
+        .diagnosis
+        .as_ref()
+        .and_then(|diagnosis| diagnosis.findings.first());
+    let why = finding.map_or_else(
+        || format!("{}: {}", alert.failure, alert.detail),
+        |f| f.title.clone(),
+    );
+    let demo = if alert.demo { "[demo] " } else { "" };
+    Trigger {
+        summary: scrub(&format!("{demo}{} failed: {why}", subject.name)),
+        source: scrub(&format!(
+            "{}/{}/{}",
+            subject.cluster, subject.namespace, subject.name
+        )),
+        severity: alert.severity,
+        timestamp: alert.opened,
+        component: scrub(&subject.name),
+        group: subject.project.as_deref().map(scrub),
+        class: scrub(&alert.failure),
+        details: json!({
+            "number": alert.number,
+            "kind": subject.kind,
+            "owner": subject.owner,
+            "gpus": subject.gpus,
+            "pods_failing": alert.pods_failing,
+            "detail": line(&alert.detail, 1_000),
+            "recommendation": finding.map(|finding| line(&finding.recommendation, 1_000)),
+        }),
+        links: Vec::new(),
+    }
+}
+
+fn group_trigger(view: &GroupView) -> Trigger {
+    let what = common_cause(&view.group.key);
+    let severity = view
+        .members
+        .iter()
+        .map(|member| member.alert.severity)
+        .max()
+        .unwrap_or(Severity::High);
+    let names: Vec<String> = view
+        .members
+        .iter()
+        .take(20)
+        .map(|member| line(&member.alert.subject.name, 100))
+        .collect();
+    Trigger {
+        summary: scrub(&format!(
+            "{what}: {} jobs are failing",
+            view.group.members.len()
+        )),
+        source: scrub(&what),
+        severity,
+        timestamp: view.group.opened,
+        component: scrub(&what),
+        group: None,
+        class: "group".to_owned(),
+        details: json!({"jobs": names, "count": view.group.members.len()}),
+        links: Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pagerduty_is_told_only_what_it_does_not_know() {
+        use Step::{Acknowledge, Resolve, Trigger};
+        let table: [(Told, Now, i64, &[Step]); 14] = [
+            (Told::Nothing, Now::Failing, 0, &[Trigger]),
+            (Told::Nothing, Now::Quiet, 0, &[]),
+            (Told::Nothing, Now::Over, 0, &[]),
+            (Told::Nothing, Now::Acknowledged, 0, &[]),
+            (Told::Triggering { episode: 0 }, Now::Failing, 0, &[Trigger]),
+            (Told::Triggering { episode: 0 }, Now::Over, 0, &[Resolve]),
+            (Told::Triggered { episode: 0 }, Now::Failing, 0, &[]),
+            (
+                Told::Triggered { episode: 0 },
+                Now::Acknowledged,
+                0,
+                &[Acknowledge],
+            ),
+            (Told::Triggered { episode: 0 }, Now::Over, 0, &[Resolve]),
+            (Told::Acknowledged { episode: 0 }, Now::Failing, 0, &[]),
+            (
+                Told::Acknowledged { episode: 0 },
+                Now::Failing,
+                1,
+                &[Resolve, Trigger],
+            ),
+            (Told::Resolved { episode: 0 }, Now::Failing, 0, &[]),
+            (Told::Resolved { episode: 0 }, Now::Failing, 1, &[Trigger]),
+            (Told::Resolved { episode: 0 }, Now::Over, 1, &[]),
+        ];
+        for (told, now, episode, expected) in table {
+            assert_eq!(
+                steps(told, now, episode),
+                expected,
+                "{told:?} {now:?} {episode}"
+            );
+        }
+    }
+}

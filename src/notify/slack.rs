@@ -1,0 +1,510 @@
+//! Slack: brings messages up to date and says things in their threads, at least once and as seldom twice as Slack's
+//! API allows. Nothing is dropped because of how it looks or because Slack is away.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use sha2::{Digest, Sha256};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info};
+
+use super::pace::Pace;
+use super::view::Views;
+use super::worker::{Again, Handled, back_off, store_fault, turn, work};
+use super::{Destination, Subject, SyncMessage, ThreadNote};
+use crate::alert::{Alert, AlertState};
+use crate::chat::alert::note_card;
+use crate::chat::card::{Card, Tone};
+use crate::chat::slack::client::{Posted, SlackClient};
+use crate::chat::slack::error::SlackError;
+use crate::store::{Effect, EffectKind, Message, Store, StoreError};
+
+/// A channel that rests longer than this gives its effect back instead of holding the claim.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How soon a note looks again for the message whose thread it belongs to.
+const PARENT_WAIT: SignedDuration = SignedDuration::from_secs(2);
+/// What only an operator can repair is tried this seldom.
+const OPERATOR_WAIT: SignedDuration = SignedDuration::from_mins(5);
+
+/// Delivers messages and thread notes; cheap to clone.
+#[derive(Clone)]
+pub struct SlackDelivery {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    store: Store,
+    client: SlackClient,
+    views: Views,
+    pace: Pace,
+    /// Where a message goes whose own channel takes none.
+    default_channel: Option<String>,
+    owner: String,
+}
+
+/// What stopped a delivery.
+enum Fault {
+    Slack(SlackError),
+    Store(StoreError),
+    /// The channel rests; try after this long.
+    Resting(Duration),
+    /// What it hangs on is not there yet.
+    TooEarly,
+}
+
+impl From<StoreError> for Fault {
+    fn from(fault: StoreError) -> Self {
+        Self::Store(fault)
+    }
+}
+
+impl From<SlackError> for Fault {
+    fn from(fault: SlackError) -> Self {
+        Self::Slack(fault)
+    }
+}
+
+impl SlackDelivery {
+    /// `owner` names this process among all replicas.
+    #[must_use]
+    pub fn new(
+        store: Store,
+        client: SlackClient,
+        views: Views,
+        default_channel: Option<String>,
+        owner: &str,
+    ) -> Self {
+        let inner = Inner {
+            store,
+            client,
+            views,
+            pace: Pace::default(),
+            default_channel,
+            owner: format!("{owner}/slack"),
+        };
+        Self {
+            inner: Arc::new(inner),
+        }
+    }
+
+    /// Keeps messages up to date until `stop`.
+    pub async fn run_messages(&self, stop: CancellationToken) {
+        let inner = &self.inner;
+        work(
+            &inner.store,
+            EffectKind::SyncMessage,
+            &inner.owner,
+            &stop,
+            |effect| self.sync(effect),
+        )
+        .await;
+    }
+
+    /// Posts thread notes until `stop`.
+    pub async fn run_notes(&self, stop: CancellationToken) {
+        let inner = &self.inner;
+        work(
+            &inner.store,
+            EffectKind::ThreadNote,
+            &inner.owner,
+            &stop,
+            |effect| self.note(effect),
+        )
+        .await;
+    }
+
+    /// Carries out what is due now, once; returns how much that was.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn deliver_due(&self) -> Result<usize, StoreError> {
+        let inner = &self.inner;
+        let messages = turn(&inner.store, EffectKind::SyncMessage, &inner.owner, &|e| {
+            self.sync(e)
+        })
+        .await?;
+        let notes = turn(&inner.store, EffectKind::ThreadNote, &inner.owner, &|e| {
+            self.note(e)
+        })
+        .await?;
+        Ok(messages + notes)
+    }
+
+    async fn sync(&self, effect: Effect) -> Handled {
+        let outcome = match effect.payload::<SyncMessage>() {
+            Ok(wanted) => match &wanted.destination {
+                Destination::Slack { channel } => {
+                    self.inner.sync_channel(&effect, &wanted, channel).await
+                }
+                Destination::SlackWebhook => self.inner.sync_webhook(&effect, &wanted).await,
+                Destination::PagerDuty | Destination::Console => self.inner.finish(&effect).await,
+            },
+            Err(unreadable) => self.inner.give_up(&effect, &unreadable).await,
+        };
+        self.inner.settle(&effect, outcome)
+    }
+
+    async fn note(&self, effect: Effect) -> Handled {
+        let outcome = match effect.payload::<ThreadNote>() {
+            Ok(wanted) => self.inner.post_note(&effect, &wanted).await,
+            Err(unreadable) => self.inner.give_up(&effect, &unreadable).await,
+        };
+        self.inner.settle(&effect, outcome)
+    }
+}
+
+impl Inner {
+    async fn sync_channel(
+        &self,
+        effect: &Effect,
+        wanted: &SyncMessage,
+        channel: &str,
+    ) -> Result<(), Fault> {
+        let (subject, destination) = (wanted.subject.key(), wanted.destination.key());
+        let known = self.store.message(&subject, &destination).await?;
+        if known.is_none() && self.told_by_group(&wanted.subject).await? {
+            return self.finish(effect).await;
+        }
+        let Some(card) = self.views.card(&wanted.subject).await? else {
+            return self.finish(effect).await;
+        };
+        let digest = digest(&card);
+        if known
+            .as_ref()
+            .is_some_and(|message| message.digest.as_deref() == Some(&digest))
+        {
+            return self.finish(effect).await;
+        }
+        let there = match known {
+            Some(Message {
+                channel: Some(channel),
+                ts: Some(ts),
+                ..
+            }) => Some(Posted { channel, ts }),
+            Some(Message {
+                attempt_ms: Some(began),
+                ..
+            }) => self.found(channel, &subject, began).await?,
+            Some(_) | None => None,
+        };
+        let shown = match there {
+            Some(posted) => {
+                self.edit(&posted, &card, &subject).await?;
+                posted
+            }
+            None => {
+                self.post_first(channel, &card, &subject, &destination)
+                    .await?
+            }
+        };
+        let now = Timestamp::now();
+        let mut tx = self.store.begin().await?;
+        tx.message_posted(
+            &subject,
+            &destination,
+            Some((&shown.channel, &shown.ts)),
+            &digest,
+            now,
+        )
+        .await?;
+        tx.finish_effect(effect, &self.owner, now).await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// Posts what was not posted before. The attempt is recorded first: if this process dies before the answer is
+    /// saved, the next attempt looks for the message before it repeats it.
+    async fn post_first(
+        &self,
+        channel: &str,
+        card: &Card,
+        subject: &str,
+        destination: &str,
+    ) -> Result<Posted, Fault> {
+        self.ready(channel).await?;
+        self.store
+            .begin_post(subject, destination, Timestamp::now())
+            .await?;
+        let posted = match self.client.post(channel, card, None, subject).await {
+            Err(SlackError::BadChannel { code }) => match &self.default_channel {
+                Some(default) if default != channel => {
+                    error!(slack.channel = channel, slack.error = %code, "cannot post there; using the default channel");
+                    self.client.post(default, card, None, subject).await
+                }
+                Some(_) | None => Err(SlackError::BadChannel { code }),
+            },
+            Err(SlackError::BadBlocks { .. }) => {
+                self.client.post(channel, &bare(card), None, subject).await
+            }
+            result => result,
+        };
+        if let Err(fault) = &posted
+            && !fault.may_have_happened()
+        {
+            self.store.forget_post(subject, destination).await?;
+        }
+        posted.map_err(|fault| self.heard(channel, fault))
+    }
+
+    async fn edit(&self, posted: &Posted, card: &Card, subject: &str) -> Result<(), Fault> {
+        self.ready(&posted.channel).await?;
+        match self.client.update(&posted.channel, &posted.ts, card).await {
+            Ok(_) => Ok(()),
+            Err(SlackError::CannotEdit { code }) => {
+                info!(slack.error = %code, "cannot edit the message of {subject}; replying in its thread");
+                self.ready(&posted.channel).await?;
+                let key = format!("{subject}:{}", digest(card));
+                self.client
+                    .post(&posted.channel, card, Some(&posted.ts), &key)
+                    .await
+                    .map(drop)
+                    .map_err(|fault| self.heard(&posted.channel, fault))
+            }
+            Err(SlackError::BadBlocks { .. }) => self
+                .client
+                .update(&posted.channel, &posted.ts, &bare(card))
+                .await
+                .map(drop)
+                .map_err(|fault| self.heard(&posted.channel, fault)),
+            Err(fault) => Err(self.heard(&posted.channel, fault)),
+        }
+    }
+
+    /// A webhook cannot edit: one message when it begins, one when it ends.
+    async fn sync_webhook(&self, effect: &Effect, wanted: &SyncMessage) -> Result<(), Fault> {
+        let (subject, destination) = (wanted.subject.key(), wanted.destination.key());
+        let known = self.store.message(&subject, &destination).await?;
+        if known.is_none() && self.told_by_group(&wanted.subject).await? {
+            return self.finish(effect).await;
+        }
+        let Some(phase) = self.phase(&wanted.subject).await? else {
+            return self.finish(effect).await;
+        };
+        if known
+            .as_ref()
+            .is_some_and(|message| message.digest.as_deref() == Some(&phase))
+        {
+            return self.finish(effect).await;
+        }
+        let Some(card) = self.views.card(&wanted.subject).await? else {
+            return self.finish(effect).await;
+        };
+        self.ready(&destination).await?;
+        match self.client.post_webhook(&card).await {
+            Err(SlackError::BadBlocks { .. }) => self.client.post_webhook(&bare(&card)).await,
+            result => result,
+        }
+        .map_err(|fault| self.heard(&destination, fault))?;
+        let now = Timestamp::now();
+        let mut tx = self.store.begin().await?;
+        tx.message_posted(&subject, &destination, None, &phase, now)
+            .await?;
+        tx.finish_effect(effect, &self.owner, now).await?;
+        Ok(tx.commit().await?)
+    }
+
+    async fn post_note(&self, effect: &Effect, wanted: &ThreadNote) -> Result<(), Fault> {
+        let destination = wanted.destination.key();
+        let Some(parent) = self
+            .store
+            .message(&wanted.subject.key(), &destination)
+            .await?
+        else {
+            // Its message is still to come, unless a group tells it after all.
+            let never = self.told_by_group(&wanted.subject).await?;
+            return if never {
+                self.finish(effect).await
+            } else {
+                Err(Fault::TooEarly)
+            };
+        };
+        let (Some(channel), Some(thread)) = (parent.channel, parent.ts) else {
+            return Err(Fault::TooEarly);
+        };
+        let Some(alert) = self.store.alert(&wanted.alert_id).await? else {
+            return self.finish(effect).await;
+        };
+        let key = format!("note:{}", effect.id);
+        let card = note_card(&alert, &wanted.note);
+        let began = self
+            .store
+            .message(&key, &destination)
+            .await?
+            .and_then(|message| message.attempt_ms);
+        let there = match began.and_then(|ms| Timestamp::from_millisecond(ms).ok()) {
+            Some(since) => {
+                self.client
+                    .find_reply(&channel, &thread, &key, since)
+                    .await?
+            }
+            None => None,
+        };
+        let posted = match there {
+            Some(posted) => posted,
+            None => {
+                self.ready(&channel).await?;
+                self.store
+                    .begin_post(&key, &destination, Timestamp::now())
+                    .await?;
+                match self.client.post(&channel, &card, Some(&thread), &key).await {
+                    Err(SlackError::BadBlocks { .. }) => {
+                        self.client
+                            .post(&channel, &bare(&card), Some(&thread), &key)
+                            .await
+                    }
+                    result => result,
+                }
+                .map_err(|fault| self.heard(&channel, fault))?
+            }
+        };
+        let now = Timestamp::now();
+        let mut tx = self.store.begin().await?;
+        tx.message_posted(
+            &key,
+            &destination,
+            Some((&posted.channel, &posted.ts)),
+            &digest(&card),
+            now,
+        )
+        .await?;
+        tx.finish_effect(effect, &self.owner, now).await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// Looks for a message whose post was begun but never answered.
+    async fn found(
+        &self,
+        channel: &str,
+        key: &str,
+        began_ms: i64,
+    ) -> Result<Option<Posted>, Fault> {
+        let since = Timestamp::from_millisecond(began_ms).unwrap_or(Timestamp::UNIX_EPOCH);
+        if let Some(posted) = self.client.find_posted(channel, key, since).await? {
+            return Ok(Some(posted));
+        }
+        match &self.default_channel {
+            Some(default) if default != channel => {
+                Ok(self.client.find_posted(default, key, since).await?)
+            }
+            Some(_) | None => Ok(None),
+        }
+    }
+
+    /// True for an alert that joined a group before anything was posted about it.
+    async fn told_by_group(&self, subject: &Subject) -> Result<bool, Fault> {
+        Ok(match subject {
+            Subject::Alert(id) => self
+                .store
+                .alert(id)
+                .await?
+                .is_none_or(|alert| alert.group_id.is_some()),
+            Subject::Group(_) => false,
+        })
+    }
+
+    /// What a destination that cannot edit is told: that it began, and that it is over.
+    async fn phase(&self, subject: &Subject) -> Result<Option<String>, Fault> {
+        let over = |over: bool| if over { "over" } else { "open" };
+        Ok(match subject {
+            Subject::Alert(id) => self.store.alert(id).await?.map(|alert: Alert| {
+                format!(
+                    "{}:{}",
+                    over(alert.state == AlertState::Resolved),
+                    alert.episode()
+                )
+            }),
+            Subject::Group(id) => self
+                .store
+                .group(id)
+                .await?
+                .map(|group| over(group.resolved.is_some()).to_owned()),
+        })
+    }
+
+    async fn ready(&self, channel: &str) -> Result<(), Fault> {
+        self.pace
+            .turn(channel, PATIENCE)
+            .await
+            .map_err(Fault::Resting)
+    }
+
+    fn heard(&self, channel: &str, fault: SlackError) -> Fault {
+        if let SlackError::RateLimited { retry_after } = &fault {
+            self.pace.rest(channel, *retry_after);
+        }
+        Fault::Slack(fault)
+    }
+
+    async fn finish(&self, effect: &Effect) -> Result<(), Fault> {
+        Ok(self
+            .store
+            .finish_effect(effect, &self.owner, Timestamp::now())
+            .await?)
+    }
+
+    /// An effect that this version cannot read must not block its lane for ever.
+    async fn give_up(&self, effect: &Effect, unreadable: &StoreError) -> Result<(), Fault> {
+        error!(effect.id = %effect.id, error = %unreadable, "dropped an effect that cannot be read");
+        self.finish(effect).await
+    }
+
+    fn settle(&self, effect: &Effect, outcome: Result<(), Fault>) -> Handled {
+        let now = Timestamp::now();
+        let after = |wait: Duration| {
+            let wait = SignedDuration::try_from(wait).unwrap_or(OPERATOR_WAIT);
+            now.saturating_add(wait).unwrap_or(now)
+        };
+        match outcome {
+            Ok(()) => Ok(()),
+            Err(Fault::Store(fault)) => Err(store_fault(&fault, now)),
+            Err(Fault::Resting(wait)) => Err(Again {
+                at: after(wait),
+                why: "the channel rests".to_owned(),
+            }),
+            Err(Fault::TooEarly) => {
+                let at = now.saturating_add(PARENT_WAIT).unwrap_or(now);
+                Err(Again {
+                    at,
+                    why: "its message is not posted yet".to_owned(),
+                })
+            }
+            Err(Fault::Slack(SlackError::RateLimited { retry_after })) => Err(Again {
+                at: after(retry_after),
+                why: "Slack is rate limiting".to_owned(),
+            }),
+            Err(Fault::Slack(fault)) => {
+                let at = if fault.is_transient() {
+                    back_off(effect.attempts, now)
+                } else {
+                    error!(effect.lane = %effect.lane, error = %fault, "Slack will not take this until someone acts");
+                    now.saturating_add(OPERATOR_WAIT).unwrap_or(now)
+                };
+                Err(Again {
+                    at,
+                    why: fault.to_string(),
+                })
+            }
+        }
+    }
+}
+
+/// The least that tells of it, should Slack refuse even the plain form.
+fn bare(card: &Card) -> Card {
+    let fallback: String = card
+        .fallback
+        .chars()
+        .filter(|c| c.is_alphanumeric() || " .,:;#()-_/".contains(*c))
+        .take(200)
+        .collect();
+    Card {
+        fallback,
+        tone: Tone::Info,
+        blocks: Vec::new(),
+    }
+}
+
+fn digest(card: &Card) -> String {
+    // A card of strings and enums has no way to fail as JSON.
+    let json = serde_json::to_vec(card).unwrap_or_default();
+    hex::encode(&Sha256::digest(json)[..16])
+}

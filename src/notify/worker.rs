@@ -1,0 +1,125 @@
+//! The loop that every outbox worker runs: wait for what is due, claim it, carry it out, give back what failed.
+
+use std::future::Future;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use jiff::{SignedDuration, Timestamp};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, warn};
+
+use crate::store::{Effect, EffectKind, Store, StoreError};
+
+/// How soon a new effect is noticed. Looking is one indexed read.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// How soon the effects of a worker that died are taken over once its lease ran out; claiming is a write.
+const TAKE_OVER_EVERY: Duration = Duration::from_secs(5);
+/// After a fault of the database.
+const AFTER_FAULT: Duration = Duration::from_secs(2);
+/// A claim outlives the slowest call with its wait for the channel.
+const LEASE: SignedDuration = SignedDuration::from_secs(60);
+/// Lanes served at once.
+const LANES: i64 = 16;
+/// The longest wait between attempts, however long the other side is away.
+const LONGEST_WAIT: SignedDuration = SignedDuration::from_mins(5);
+
+/// Why an effect was not carried out, and when to try again.
+#[derive(Debug)]
+pub struct Again {
+    pub at: Timestamp,
+    /// Fit for people and logs: no secrets.
+    pub why: String,
+}
+
+/// What a worker made of an effect: it finished the effect itself, in the transaction that saved its outcome, or wants
+/// it back later.
+pub type Handled = Result<(), Again>;
+
+/// Carries out effects of `kind` until `stop`. `owner` names this worker among all replicas.
+pub async fn work<F, Fut>(
+    store: &Store,
+    kind: EffectKind,
+    owner: &str,
+    stop: &CancellationToken,
+    handle: F,
+) where
+    F: Fn(Effect) -> Fut,
+    Fut: Future<Output = Handled>,
+{
+    let mut taken_over: Option<Instant> = None;
+    while !stop.is_cancelled() {
+        let due = match store.next_effect_due(kind).await {
+            Ok(due) => due.is_some_and(|due| due <= Timestamp::now()),
+            // The claim meets the same fault and says so.
+            Err(_) => true,
+        };
+        if !due && taken_over.is_some_and(|at| at.elapsed() < TAKE_OVER_EVERY) {
+            stop.run_until_cancelled(tokio::time::sleep(LOOK_EVERY))
+                .await;
+            continue;
+        }
+        taken_over = Some(Instant::now());
+        let wait = match turn(store, kind, owner, &handle).await {
+            Ok(0) => LOOK_EVERY,
+            Ok(_) => continue,
+            Err(fault) => {
+                warn!(effect.kind = kind.as_str(), error = %fault, "cannot reach the outbox");
+                AFTER_FAULT
+            }
+        };
+        stop.run_until_cancelled(tokio::time::sleep(wait)).await;
+    }
+}
+
+/// Claims what is due and carries it out; returns how many effects were claimed.
+pub async fn turn<F, Fut>(
+    store: &Store,
+    kind: EffectKind,
+    owner: &str,
+    handle: &F,
+) -> Result<usize, StoreError>
+where
+    F: Fn(Effect) -> Fut,
+    Fut: Future<Output = Handled>,
+{
+    let claimed = store
+        .claim_effects(kind, owner, LANES, LEASE, Timestamp::now())
+        .await?;
+    let count = claimed.len();
+    join_all(claimed.into_iter().map(|effect| async {
+        let kept = effect.clone();
+        if let Err(again) = handle(effect).await {
+            if kept.attempts > 3 {
+                warn!(effect.kind = kind.as_str(), effect.lane = %kept.lane, effect.attempts = kept.attempts,
+                    "still failing: {}", again.why);
+            }
+            if let Err(fault) = store.retry_effect(&kept, owner, &again.why, again.at).await {
+                // Its lease runs out, and it is claimed again.
+                error!(effect.kind = kind.as_str(), error = %fault, "cannot give an effect back");
+            }
+        }
+    }))
+    .await;
+    Ok(count)
+}
+
+/// When to try again after `attempts` failures: doubling from a second to five minutes, spread by a fifth so that
+/// replicas do not knock together.
+#[must_use]
+pub fn back_off(attempts: i64, now: Timestamp) -> Timestamp {
+    let seconds = 1_i64 << attempts.clamp(1, 9).saturating_sub(1);
+    let wait = SignedDuration::from_secs(seconds)
+        .min(LONGEST_WAIT)
+        .mul_f64(0.8 + 0.4 * fastrand::f64());
+    now.saturating_add(wait).unwrap_or(now)
+}
+
+/// A fault of our own database while carrying out an effect.
+#[must_use]
+pub fn store_fault(fault: &StoreError, now: Timestamp) -> Again {
+    Again {
+        at: back_off(2, now),
+        why: fault.to_string(),
+    }
+}
