@@ -14,4 +14,6 @@ mod demo_estate;
 mod monitoring;
 mod runai_client;
 mod runai_poller;
+mod slack;
+mod slack_client;
 mod store_effect;

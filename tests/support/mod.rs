@@ -3,3 +3,4 @@
 pub mod database;
 pub mod kube_api;
 pub mod runai;
+pub mod slack;

@@ -18,11 +18,12 @@ const DENY_DIALOG: &str = "deny_reason";
 /// Something a person did, and where.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Ask {
-    /// A mention or direct message.
+    /// A mention or direct message. `bot` is who we are there, to leave mentions of us out of earlier messages too.
     Said {
         principal: Principal,
         text: String,
         place: Place,
+        bot: Option<String>,
     },
     /// A slash command.
     Slash {
@@ -115,13 +116,13 @@ struct Message {
 fn said(envelope: Envelope) -> Option<Ask> {
     let bot = envelope
         .authorizations
-        .first()
-        .and_then(|authorization| authorization.user_id.as_deref());
+        .into_iter()
+        .find_map(|authorization| authorization.user_id);
     let event = envelope.event;
-    if bot == Some(event.user.as_str()) {
+    if bot.as_ref() == Some(&event.user) {
         return None;
     }
-    let text = cut(&typed(&event.text, bot), LONGEST_TEXT);
+    let text = cut(&typed(&event.text, bot.as_deref()), LONGEST_TEXT);
     let team = event.user_team.or(event.team).or(envelope.team_id);
     let direct = event.channel_type.as_deref() == Some("im");
     let place = Place {
@@ -134,6 +135,7 @@ fn said(envelope: Envelope) -> Option<Ask> {
         principal: principal(&event.user, team),
         text,
         place,
+        bot,
     })
 }
 
@@ -336,7 +338,8 @@ mod tests {
             Some(Ask::Said {
                 principal: principal("U1", Some("T1".into())),
                 text: "why is <llm-7b> failing?".into(),
-                place
+                place,
+                bot: Some("UBOT".into()),
             })
         );
     }

@@ -184,13 +184,14 @@ impl Deliverer {
                 principal,
                 text,
                 place,
+                bot,
             } => {
                 let command = if text.is_empty() {
                     Command::Help { topic: None }
                 } else {
                     Command::Say {
                         text,
-                        context: self.context(&place).await,
+                        context: self.context(&place, bot.as_deref()).await,
                     }
                 };
                 let user = principal.user.clone();
@@ -452,7 +453,7 @@ impl Deliverer {
     }
 
     /// What was said in the thread before; nothing when it cannot be read.
-    async fn context(&self, place: &Place) -> Vec<String> {
+    async fn context(&self, place: &Place, bot: Option<&str>) -> Vec<String> {
         let Some(thread_ts) = place.thread_ts.as_deref() else {
             return Vec::new();
         };
@@ -469,7 +470,7 @@ impl Deliverer {
         let mut earlier: Vec<String> = messages
             .into_iter()
             .filter(|message| is_before(&message.ts, &place.ts))
-            .map(|message| cut(&typed(&message.text, None), CONTEXT_TEXT))
+            .map(|message| cut(&typed(&message.text, bot), CONTEXT_TEXT))
             .filter(|text| !text.is_empty())
             .collect();
         // The parent says what the thread is about; of the rest the latest count.
