@@ -111,9 +111,15 @@ impl World {
 
     /// Makes one pod and has it scheduled. A pod whose namesake is still being deleted is made when that one is gone.
     fn create_pod(&mut self, id: u64, slot: u32) {
-        let Some(uid) = self.insert_pod(id, slot) else { return };
+        let Some(uid) = self.insert_pod(id, slot) else {
+            return;
+        };
         self.write_pod(&uid);
-        let name = self.pods.get(&uid).map(|pod| pod.name.clone()).unwrap_or_default();
+        let name = self
+            .pods
+            .get(&uid)
+            .map(|pod| pod.name.clone())
+            .unwrap_or_default();
         if let Some(about) = self.about_controller(id) {
             let reporter = if about.kind == "PyTorchJob" {
                 Reporter::TrainingOperator
@@ -121,7 +127,14 @@ impl World {
                 Reporter::JobController
             };
             let message = format!("Created pod: {name}");
-            self.emit(&about, reporter, "Normal", "SuccessfulCreate", &message, &[]);
+            self.emit(
+                &about,
+                reporter,
+                "Normal",
+                "SuccessfulCreate",
+                &message,
+                &[],
+            );
         }
         self.plan(Duration::from_millis(200), Task::Schedule { pod: uid });
     }

@@ -6,9 +6,9 @@ use jiff::SignedDuration;
 
 use super::events::Reporter;
 use super::kind::Kind;
-use super::{objects, pod_status};
 use super::script::{Act, Cure, Exit, JobKind, ProgressLine, Start};
 use super::world::{Container, Ended, Task, World};
+use super::{objects, pod_status};
 
 /// The longest pause between two starts of a crashing container (the kubelet's own limit).
 const LONGEST_BACKOFF: Duration = Duration::from_secs(300);

@@ -321,7 +321,9 @@ fn read_one(
         };
         match target.subresource.as_deref() {
             None | Some("status") => json_text(object.whole()),
-            Some("log") if target.kind == Kind::Pod => kubernetes_log::log(world, &object, parameters),
+            Some("log") if target.kind == Kind::Pod => {
+                kubernetes_log::log(world, &object, parameters)
+            }
             Some("scale") => Json(kubernetes_write::scale_of(&object)).into_response(),
             Some(_) => (StatusCode::NOT_FOUND, "404 page not found\n").into_response(),
         }

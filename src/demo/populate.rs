@@ -41,7 +41,9 @@ impl World {
         let id = self.add_job_without_pods(spec, 0);
         for slot in 0..pods {
             let node = self.node_with_room();
-            let Some(uid) = self.insert_pod(id, slot) else { continue };
+            let Some(uid) = self.insert_pod(id, slot) else {
+                continue;
+            };
             if let Some(pod) = self.pods.get_mut(&uid) {
                 pod.node = Some(node);
                 pod.holds_gpus = true;
@@ -60,7 +62,11 @@ impl World {
     /// The newest node of the load if it has room, else a new one.
     fn node_with_room(&mut self) -> String {
         // `demo-load-` sorts behind the scenario's nodes.
-        let newest = self.nodes.iter_mut().next_back().filter(|(_, node)| node.pool == "load");
+        let newest = self
+            .nodes
+            .iter_mut()
+            .next_back()
+            .filter(|(_, node)| node.pool == "load");
         if let Some((name, node)) = newest
             && node.used < node.gpus
         {
@@ -76,7 +82,8 @@ impl World {
             unschedulable: false,
         };
         let (uid, now) = (self.new_uid(), self.now);
-        self.cluster.put(Kind::Node, objects::node(&name, &node, &uid, now));
+        self.cluster
+            .put(Kind::Node, objects::node(&name, &node, &uid, now));
         self.nodes.insert(name.clone(), node);
         name
     }

@@ -15,11 +15,11 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::estate::SimEstate;
-use super::{faults, runai_actions};
 use super::runai_filter::{Filters, sort};
 use super::runai_model::{CLUSTER_ID, CLUSTER_NAME, TENANT_ID, stamp};
 use super::runai_token as token;
 use super::world::{History, SimJob, World};
+use super::{faults, runai_actions};
 
 /// Paging of the real API.
 const DEFAULT_LIMIT: usize = 50;
@@ -60,8 +60,14 @@ pub(super) fn router(
         .route("/api/v1/workloads/{id}/pods", get(pods))
         .route("/api/v1/workloads/{id}/events", get(events))
         .route("/api/v1/workloads/{id}/history", get(history))
-        .route("/api/v1/workloads/{kind}/{id}", delete(runai_actions::delete_typed))
-        .route("/api/v1/workloads/{kind}/{id}/{action}", post(runai_actions::act_typed))
+        .route(
+            "/api/v1/workloads/{kind}/{id}",
+            delete(runai_actions::delete_typed),
+        )
+        .route(
+            "/api/v1/workloads/{kind}/{id}/{action}",
+            post(runai_actions::act_typed),
+        )
         .route("/api/v1/clusters", get(clusters))
         .route("/api/v1/org-unit/projects", get(projects))
         .route("/api/v1/nodes", get(nodes))

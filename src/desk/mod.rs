@@ -1,6 +1,8 @@
 //! The one desk behind every surface: a sentence, button, command line or API call becomes a [`Command`] with a
 //! [`Principal`], is executed in one place, and gives one [`Answer`].
 
+pub mod understand;
+
 use serde::{Deserialize, Serialize};
 
 use crate::chat::card::{Card, Verb};

@@ -8,9 +8,9 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod demo_estate;
 mod kube_client;
 mod kube_watch;
-mod demo_estate;
 mod monitoring;
 mod runai_client;
 mod runai_poller;

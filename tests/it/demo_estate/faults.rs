@@ -15,11 +15,19 @@ async fn a_cluster_can_refuse_limit_garble_and_vanish() {
     let demo = Demo::start().await;
     let nodes: Api<Node> = Api::all(demo.kube.clone());
     let faults = demo.estate.kubernetes_faults();
-    let list = async || nodes.list(&ListParams::default()).await.map(|list| list.items.len());
+    let list = async || {
+        nodes
+            .list(&ListParams::default())
+            .await
+            .map(|list| list.items.len())
+    };
     assert_eq!(list().await.expect("a list"), 6);
 
     faults.revoke_tokens(true);
-    assert!(matches!(demo.cluster().node("demo-a100-01").await, Err(KubeError::Unauthorized)));
+    assert!(matches!(
+        demo.cluster().node("demo-a100-01").await,
+        Err(KubeError::Unauthorized)
+    ));
     faults.revoke_tokens(false);
     faults.fail_next(1, 503, None);
     assert!(matches!(list().await, Err(kube::Error::Api(status)) if status.code == 503));

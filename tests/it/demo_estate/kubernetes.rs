@@ -7,7 +7,8 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Event, Node, Pod};
 use kube::api::{
-    Api, DeleteParams, DynamicObject, EvictParams, ListParams, LogParams, Patch, PatchParams, PostParams, Preconditions,
+    Api, DeleteParams, DynamicObject, EvictParams, ListParams, LogParams, Patch, PatchParams,
+    PostParams, Preconditions,
 };
 use kube::runtime::watcher;
 use nightbell::demo::script::{Exit, JobSpec};
@@ -33,18 +34,33 @@ async fn pods_are_listed_by_namespace_label_field_and_page() {
     demo.run(JobSpec::training("demo-nlp", "single"));
     let pods: Api<Pod> = demo.api();
     let names = |list: kube::core::ObjectList<Pod>| -> Vec<String> {
-        list.items.into_iter().filter_map(|pod| pod.metadata.name).collect()
+        list.items
+            .into_iter()
+            .filter_map(|pod| pod.metadata.name)
+            .collect()
     };
 
-    let gang = pods.list(&ListParams::default().labels("workloadName=gang")).await.expect("a list");
-    assert_eq!(names(gang), ["gang-master-0", "gang-worker-0", "gang-worker-1"]);
+    let gang = pods
+        .list(&ListParams::default().labels("workloadName=gang"))
+        .await
+        .expect("a list");
+    assert_eq!(
+        names(gang),
+        ["gang-master-0", "gang-worker-0", "gang-worker-1"]
+    );
     let rank = ListParams::default()
         .labels("workloadName in (gang,single),training.kubeflow.org/replica-type=worker")
         .fields("metadata.name=gang-worker-1");
-    assert_eq!(names(pods.list(&rank).await.expect("a list")), ["gang-worker-1"]);
+    assert_eq!(
+        names(pods.list(&rank).await.expect("a list")),
+        ["gang-worker-1"]
+    );
 
     let everywhere: Api<Pod> = Api::all(demo.kube.clone());
-    let first = everywhere.list(&ListParams::default().limit(3)).await.expect("a page");
+    let first = everywhere
+        .list(&ListParams::default().limit(3))
+        .await
+        .expect("a page");
     assert_eq!(first.items.len(), 3);
     assert_eq!(first.metadata.remaining_item_count, Some(1));
     let token = first.metadata.continue_.expect("there is more");
@@ -54,7 +70,10 @@ async fn pods_are_listed_by_namespace_label_field_and_page() {
 
     demo.estate.expire_history();
     let late = ListParams::default().continue_token(&token);
-    assert_eq!(code(&everywhere.list(&late).await.expect_err("too late")), 410);
+    assert_eq!(
+        code(&everywhere.list(&late).await.expect_err("too late")),
+        410
+    );
 }
 
 #[tokio::test]
@@ -112,10 +131,21 @@ async fn a_watch_ends_after_its_time_and_starts_from_a_version() {
     let demo = Demo::start().await;
     demo.run(JobSpec::training("demo-nlp", "first"));
     let pods: Api<Pod> = demo.api();
-    let version = pods.list(&ListParams::default()).await.expect("a list").metadata.resource_version.expect("a version");
+    let version = pods
+        .list(&ListParams::default())
+        .await
+        .expect("a list")
+        .metadata
+        .resource_version
+        .expect("a version");
     demo.run(JobSpec::training("demo-nlp", "second"));
     let told: Vec<_> = pods
-        .watch(&kube::api::WatchParams::default().timeout(1).labels("workloadName=second"), &version)
+        .watch(
+            &kube::api::WatchParams::default()
+                .timeout(1)
+                .labels("workloadName=second"),
+            &version,
+        )
         .await
         .expect("a watch")
         .take(2)
@@ -133,26 +163,47 @@ async fn a_deleted_pod_is_replaced_and_a_reborn_one_is_not_hit() {
     let old = demo.job(&name).pods[0].clone();
     let pods: Api<Pod> = demo.api();
     let precondition = |uid: &str| DeleteParams {
-        preconditions: Some(Preconditions { uid: Some(uid.to_owned()), resource_version: None }),
+        preconditions: Some(Preconditions {
+            uid: Some(uid.to_owned()),
+            resource_version: None,
+        }),
         ..DeleteParams::default()
     };
-    let error = pods.delete(&old.name, &precondition("another")).await.expect_err("another uid");
+    let error = pods
+        .delete(&old.name, &precondition("another"))
+        .await
+        .expect_err("another uid");
     assert_eq!(code(&error), 409);
-    let dry = DeleteParams { dry_run: true, ..precondition(&old.uid) };
-    pods.delete(&old.name, &dry).await.expect("it would be deleted");
+    let dry = DeleteParams {
+        dry_run: true,
+        ..precondition(&old.uid)
+    };
+    pods.delete(&old.name, &dry)
+        .await
+        .expect("it would be deleted");
     assert!(demo.job(&name).pods.iter().all(|pod| !pod.deleting));
 
-    let told = pods.delete(&old.name, &precondition(&old.uid)).await.expect("deleted");
+    let told = pods
+        .delete(&old.name, &precondition(&old.uid))
+        .await
+        .expect("deleted");
     let going = told.left().expect("a pod is going");
     assert!(going.metadata.deletion_timestamp.is_some());
     demo.pass(3.0);
     let view = demo.job(&name);
     assert_eq!(view.pods.len(), 2);
-    assert!(view.pods.iter().all(|pod| pod.running && pod.uid != old.uid), "{view:?}");
+    assert!(
+        view.pods
+            .iter()
+            .all(|pod| pod.running && pod.uid != old.uid),
+        "{view:?}"
+    );
     assert_eq!(code(&pods.get(&old.name).await.expect_err("gone")), 404);
 
     let other = view.pods[0].name.clone();
-    pods.evict(&other, &EvictParams::default()).await.expect("evicted");
+    pods.evict(&other, &EvictParams::default())
+        .await
+        .expect("evicted");
     demo.pass(3.0);
     assert!(demo.job(&name).pods.iter().all(|pod| pod.name != other));
 }
@@ -160,7 +211,10 @@ async fn a_deleted_pod_is_replaced_and_a_reborn_one_is_not_hit() {
 #[tokio::test]
 async fn logs_are_told_as_the_kubelet_tells_them() {
     let demo = Demo::start().await;
-    demo.estate.add_job(JobSpec { restarts_in_place: true, ..JobSpec::training("demo-nlp", "trainer") });
+    demo.estate.add_job(JobSpec {
+        restarts_in_place: true,
+        ..JobSpec::training("demo-nlp", "trainer")
+    });
     demo.pass(0.3);
     let pods: Api<Pod> = demo.api();
     let pod = demo.job("trainer").pods[0].name.clone();
@@ -168,41 +222,99 @@ async fn logs_are_told_as_the_kubelet_tells_them() {
         kube::Error::Api(status) => (status.code, status.message),
         other => panic!("{other}"),
     };
-    let waiting = pods.logs(&pod, &LogParams::default()).await.map_err(text).expect_err("too early");
-    let message = format!("container \"trainer\" in pod \"{pod}\" is waiting to start: ContainerCreating");
+    let waiting = pods
+        .logs(&pod, &LogParams::default())
+        .await
+        .map_err(text)
+        .expect_err("too early");
+    let message =
+        format!("container \"trainer\" in pod \"{pod}\" is waiting to start: ContainerCreating");
     assert_eq!(waiting, (400, message));
 
     demo.pass(2.0);
-    let previous = LogParams { previous: true, ..LogParams::default() };
-    let none = pods.logs(&pod, &previous).await.map_err(text).expect_err("it never ended");
-    assert_eq!(none, (400, format!("previous terminated container \"trainer\" in pod \"{pod}\" not found")));
+    let previous = LogParams {
+        previous: true,
+        ..LogParams::default()
+    };
+    let none = pods
+        .logs(&pod, &previous)
+        .await
+        .map_err(text)
+        .expect_err("it never ended");
+    assert_eq!(
+        none,
+        (
+            400,
+            format!("previous terminated container \"trainer\" in pod \"{pod}\" not found")
+        )
+    );
 
-    demo.estate.fail_pod(NAMESPACE, &pod, Exit::error(1), &["one", "two", "last words"]);
+    demo.estate.fail_pod(
+        NAMESPACE,
+        &pod,
+        Exit::error(1),
+        &["one", "two", "last words"],
+    );
     demo.pass(3.0);
     demo.estate.log(NAMESPACE, &pod, &["second life"]);
-    let tail = LogParams { tail_lines: Some(2), ..previous };
-    assert_eq!(pods.logs(&pod, &tail).await.expect("a log"), "two\nlast words\n");
-    let now = pods.logs(&pod, &LogParams { timestamps: true, ..LogParams::default() }).await.expect("a log");
+    let tail = LogParams {
+        tail_lines: Some(2),
+        ..previous
+    };
+    assert_eq!(
+        pods.logs(&pod, &tail).await.expect("a log"),
+        "two\nlast words\n"
+    );
+    let now = pods
+        .logs(
+            &pod,
+            &LogParams {
+                timestamps: true,
+                ..LogParams::default()
+            },
+        )
+        .await
+        .expect("a log");
     let last = now.lines().last().expect("a line");
     assert_eq!(last, "2026-11-21T10:00:05.300000000Z second life");
 
-    let lines = demo.cluster().logs(NAMESPACE, &pod, "trainer", true, 100).await.expect("our client reads it");
-    assert_eq!(lines.last().map(|line| line.text.as_str()), Some("last words"));
+    let lines = demo
+        .cluster()
+        .logs(NAMESPACE, &pod, "trainer", true, 100)
+        .await
+        .expect("our client reads it");
+    assert_eq!(
+        lines.last().map(|line| line.text.as_str()),
+        Some("last words")
+    );
 }
 
 #[tokio::test]
 async fn a_job_gives_up_at_its_backoff_limit_and_a_new_one_of_its_name_runs() {
     let demo = Demo::start().await;
-    demo.run(JobSpec { backoff_limit: 1, ..JobSpec::training("demo-nlp", "eval") });
+    demo.run(JobSpec {
+        backoff_limit: 1,
+        ..JobSpec::training("demo-nlp", "eval")
+    });
     let jobs: Api<Job> = demo.api();
     for _ in 0..2 {
         let pod = demo.job("eval").pods.last().expect("a pod").name.clone();
         assert!(demo.estate.fail_pod(NAMESPACE, &pod, Exit::error(1), &[]));
         demo.pass(12.0);
     }
-    let status = jobs.get("eval").await.expect("a job").status.expect("a status");
+    let status = jobs
+        .get("eval")
+        .await
+        .expect("a job")
+        .status
+        .expect("a status");
     assert_eq!(status.failed, Some(2));
-    let reasons: Vec<_> = status.conditions.unwrap_or_default().into_iter().filter_map(|c| c.reason).collect();
+    let reasons: Vec<_> = status
+        .conditions
+        .unwrap_or_default()
+        .into_iter()
+        .filter_map(|c| c.reason)
+        .collect();
     assert_eq!(reasons, ["BackoffLimitExceeded", "BackoffLimitExceeded"]);
     let events: Api<Event> = demo.api();
     let told = ListParams::default().fields("involvedObject.name=eval,reason=BackoffLimitExceeded");
@@ -211,14 +323,31 @@ async fn a_job_gives_up_at_its_backoff_limit_and_a_new_one_of_its_name_runs() {
     let uid = demo.job("eval").controller_uid;
     let mut body = jobs.get("eval").await.expect("a job");
     let immutable = json!({"spec": {"template": {"spec": {"priorityClassName": "high"}}}});
-    let refused = jobs.patch("eval", &PatchParams::default(), &Patch::Merge(&immutable)).await;
-    assert_eq!(code(&refused.expect_err("templates of jobs do not change")), 422);
-    assert_eq!(code(&jobs.create(&PostParams::default(), &body).await.expect_err("it exists")), 409);
-    jobs.delete("eval", &DeleteParams::background()).await.expect("deleted");
+    let refused = jobs
+        .patch("eval", &PatchParams::default(), &Patch::Merge(&immutable))
+        .await;
+    assert_eq!(
+        code(&refused.expect_err("templates of jobs do not change")),
+        422
+    );
+    assert_eq!(
+        code(
+            &jobs
+                .create(&PostParams::default(), &body)
+                .await
+                .expect_err("it exists")
+        ),
+        409
+    );
+    jobs.delete("eval", &DeleteParams::background())
+        .await
+        .expect("deleted");
     demo.pass(3.0);
     body.metadata.resource_version = None;
     body.metadata.uid = None;
-    jobs.create(&PostParams::default(), &body).await.expect("created");
+    jobs.create(&PostParams::default(), &body)
+        .await
+        .expect("created");
     demo.pass(2.0);
     let view = demo.job("eval");
     assert_eq!((view.phase, view.run), (Phase::Running, 1));
@@ -231,11 +360,23 @@ async fn suspending_rolling_out_scaling_and_cordoning_have_their_effects() {
     demo.run(JobSpec::training("demo-nlp", "train"));
     let jobs: Api<Job> = demo.api();
     let merge = PatchParams::default();
-    jobs.patch("train", &merge, &Patch::Merge(json!({"spec": {"suspend": true}}))).await.expect("suspended");
+    jobs.patch(
+        "train",
+        &merge,
+        &Patch::Merge(json!({"spec": {"suspend": true}})),
+    )
+    .await
+    .expect("suspended");
     demo.pass(3.0);
     assert_eq!(demo.job("train").phase, Phase::Stopped);
     assert!(demo.job("train").pods.is_empty());
-    jobs.patch("train", &merge, &Patch::Merge(json!({"spec": {"suspend": false}}))).await.expect("resumed");
+    jobs.patch(
+        "train",
+        &merge,
+        &Patch::Merge(json!({"spec": {"suspend": false}})),
+    )
+    .await
+    .expect("resumed");
     demo.pass(3.0);
     assert_eq!(demo.job("train").phase, Phase::Running);
 
@@ -244,17 +385,34 @@ async fn suspending_rolling_out_scaling_and_cordoning_have_their_effects() {
     let before = demo.job("api").pods;
     let restart = json!({"spec": {"template": {"metadata": {"annotations":
         {"kubectl.kubernetes.io/restartedAt": "2026-11-21T10:00:10Z"}}}}});
-    let dry = PatchParams { dry_run: true, ..merge.clone() };
-    deployments.patch("api", &dry, &Patch::Strategic(&restart)).await.expect("it would be restarted");
+    let dry = PatchParams {
+        dry_run: true,
+        ..merge.clone()
+    };
+    deployments
+        .patch("api", &dry, &Patch::Strategic(&restart))
+        .await
+        .expect("it would be restarted");
     assert_eq!(demo.job("api").run, 0);
-    deployments.patch("api", &merge, &Patch::Strategic(&restart)).await.expect("restarted");
+    deployments
+        .patch("api", &merge, &Patch::Strategic(&restart))
+        .await
+        .expect("restarted");
     demo.pass(3.0);
     let after = demo.job("api");
     assert_eq!((after.run, after.pods.len()), (1, 2));
-    assert!(after.pods.iter().all(|pod| pod.running && before.iter().all(|old| old.uid != pod.uid)));
+    assert!(
+        after
+            .pods
+            .iter()
+            .all(|pod| pod.running && before.iter().all(|old| old.uid != pod.uid))
+    );
 
     let scale = json!({"spec": {"replicas": 3}});
-    deployments.patch_scale("api", &merge, &Patch::Merge(&scale)).await.expect("scaled");
+    deployments
+        .patch_scale("api", &merge, &Patch::Merge(&scale))
+        .await
+        .expect("scaled");
     demo.pass(2.0);
     assert_eq!(demo.job("api").pods.len(), 3);
 
@@ -262,30 +420,59 @@ async fn suspending_rolling_out_scaling_and_cordoning_have_their_effects() {
     for node in ["demo-a100-01", "demo-a100-02", "demo-a100-03"] {
         nodes.cordon(node).await.expect("cordoned");
     }
-    let cordoned = nodes.get("demo-a100-01").await.expect("a node").spec.expect("a spec");
-    assert_eq!(cordoned.taints.expect("a taint")[0].key, "node.kubernetes.io/unschedulable");
+    let cordoned = nodes
+        .get("demo-a100-01")
+        .await
+        .expect("a node")
+        .spec
+        .expect("a spec");
+    assert_eq!(
+        cordoned.taints.expect("a taint")[0].key,
+        "node.kubernetes.io/unschedulable"
+    );
     demo.run(JobSpec::training("demo-nlp", "late"));
     assert_eq!(demo.job("late").phase, Phase::Pending);
     nodes.uncordon("demo-a100-02").await.expect("uncordoned");
     demo.pass(2.0);
-    assert_eq!(demo.job("late").pods[0].node.as_deref(), Some("demo-a100-02"));
+    assert_eq!(
+        demo.job("late").pods[0].node.as_deref(),
+        Some("demo-a100-02")
+    );
 }
 
 #[tokio::test]
 async fn discovery_finds_the_kinds_and_permissions_are_told() {
     let demo = Demo::start().await;
     demo.run(JobSpec::distributed("demo-nlp", "gang", 2));
-    let group = kube::discovery::group(&demo.kube, "kubeflow.org").await.expect("the group");
+    let group = kube::discovery::group(&demo.kube, "kubeflow.org")
+        .await
+        .expect("the group");
     let (resource, _) = group.recommended_kind("PyTorchJob").expect("the kind");
     let gangs: Api<DynamicObject> = Api::namespaced_with(demo.kube.clone(), NAMESPACE, &resource);
     let gang = gangs.get("gang").await.expect("a gang");
-    assert_eq!(gang.data["spec"]["pytorchReplicaSpecs"]["Worker"]["replicas"], 1);
+    assert_eq!(
+        gang.data["spec"]["pytorchReplicaSpecs"]["Worker"]["replicas"],
+        1
+    );
 
     demo.estate.kubernetes_faults().forbid("delete", "pods");
     let client = demo.cluster();
-    assert!(client.can_i("list", "", "pods", NAMESPACE).await.expect("an answer"));
-    assert!(!client.can_i("delete", "", "pods", NAMESPACE).await.expect("an answer"));
+    assert!(
+        client
+            .can_i("list", "", "pods", NAMESPACE)
+            .await
+            .expect("an answer")
+    );
+    assert!(
+        !client
+            .can_i("delete", "", "pods", NAMESPACE)
+            .await
+            .expect("an answer")
+    );
     let pods: Api<Pod> = demo.api();
-    let refused = pods.delete("gang-worker-0", &DeleteParams::default()).await.expect_err("forbidden");
+    let refused = pods
+        .delete("gang-worker-0", &DeleteParams::default())
+        .await
+        .expect_err("forbidden");
     assert_eq!(code(&refused), 403);
 }

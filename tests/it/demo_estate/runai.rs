@@ -16,15 +16,30 @@ pub(super) async fn get(demo: &Demo, path: &str) -> (u16, Value) {
         ("client_id", demo.servers.runai_client_id.as_str()),
         ("client_secret", demo.servers.runai_client_secret.as_str()),
     ];
-    let token = http.post(format!("{base}/api/v2/token")).form(&form).send().await.expect("an answer");
+    let token = http
+        .post(format!("{base}/api/v2/token"))
+        .form(&form)
+        .send()
+        .await
+        .expect("an answer");
     let token: Value = token.json().await.expect("a token");
-    let request = http.get(format!("{base}{path}")).bearer_auth(token["access_token"].as_str().expect("a token"));
+    let request = http
+        .get(format!("{base}{path}"))
+        .bearer_auth(token["access_token"].as_str().expect("a token"));
     let response = request.send().await.expect("an answer");
-    (response.status().as_u16(), response.json().await.expect("JSON"))
+    (
+        response.status().as_u16(),
+        response.json().await.expect("JSON"),
+    )
 }
 
 fn names(answer: &Value) -> Vec<&str> {
-    answer["workloads"].as_array().expect("a list").iter().filter_map(|workload| workload["name"].as_str()).collect()
+    answer["workloads"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter_map(|workload| workload["name"].as_str())
+        .collect()
 }
 
 #[tokio::test]
@@ -39,21 +54,37 @@ async fn workloads_are_filtered_sorted_and_paged() {
     for (query, expected) in [
         ("", vec!["alpha", "beta", "gamma"]),
         ("?filterBy=phase==Running", vec!["alpha", "gamma"]),
-        ("?filterBy=phase!=Running,projectName==demo-nlp", vec!["beta"]),
+        (
+            "?filterBy=phase!=Running,projectName==demo-nlp",
+            vec!["beta"],
+        ),
         ("?filterBy=name=@mm", vec!["gamma"]),
         ("?filterBy=name=%5Eal", vec!["alpha"]),
-        ("?filterBy=phaseUpdatedAt%3E=2026-11-21T10:00:06Z", vec!["beta"]),
-        ("?sortBy=name&sortOrder=desc", vec!["gamma", "beta", "alpha"]),
+        (
+            "?filterBy=phaseUpdatedAt%3E=2026-11-21T10:00:06Z",
+            vec!["beta"],
+        ),
+        (
+            "?sortBy=name&sortOrder=desc",
+            vec!["gamma", "beta", "alpha"],
+        ),
         ("?deleted=true", vec![]),
     ] {
         let (code, answer) = get(&demo, &format!("/api/v1/workloads{query}")).await;
         assert_eq!((code, names(&answer)), (200, expected), "{query}");
     }
     let (_, first) = get(&demo, "/api/v1/workloads?limit=2").await;
-    assert_eq!((names(&first), &first["next"]), (vec!["alpha", "beta"], &json!(2)));
+    assert_eq!(
+        (names(&first), &first["next"]),
+        (vec!["alpha", "beta"], &json!(2))
+    );
     let (_, last) = get(&demo, "/api/v1/workloads?limit=2&offset=2").await;
     assert_eq!((names(&last), last.get("next")), (vec!["gamma"], None));
-    for query in ["limit=501", "filterBy=colour==red", "filterBy=createdAt=@2026"] {
+    for query in [
+        "limit=501",
+        "filterBy=colour==red",
+        "filterBy=createdAt=@2026",
+    ] {
         let (code, answer) = get(&demo, &format!("/api/v1/workloads?{query}")).await;
         assert_eq!((code, &answer["code"]), (400, &json!(400)), "{query}");
     }
@@ -64,7 +95,12 @@ async fn an_accepted_action_shows_later() {
     let demo = Demo::start().await;
     demo.run(JobSpec::training("demo-nlp", "train"));
     let id = demo.job("train").workload_id;
-    let phase = async || demo.runai.workload(&id).await.map(|detail| detail.workload.phase);
+    let phase = async || {
+        demo.runai
+            .workload(&id)
+            .await
+            .map(|detail| detail.workload.phase)
+    };
 
     demo.runai.suspend("Training", &id).await.expect("accepted");
     assert_eq!(phase().await.expect("a workload"), Phase::Stopping);
@@ -76,26 +112,56 @@ async fn an_accepted_action_shows_later() {
     assert_eq!(phase().await.expect("a workload"), Phase::Running);
 
     let history = demo.runai.history(&id).await.expect("a history");
-    let phases: Vec<_> = history.iter().filter_map(|entry| entry.phase.as_deref()).collect();
-    assert!(phases.windows(2).any(|pair| pair == ["Stopping", "Stopped"]), "{phases:?}");
+    let phases: Vec<_> = history
+        .iter()
+        .filter_map(|entry| entry.phase.as_deref())
+        .collect();
+    assert!(
+        phases
+            .windows(2)
+            .any(|pair| pair == ["Stopping", "Stopped"]),
+        "{phases:?}"
+    );
 
     demo.runai.delete("Training", &id).await.expect("accepted");
     demo.pass(3.0);
     let (_, listed) = get(&demo, "/api/v1/workloads").await;
     let (_, deleted) = get(&demo, "/api/v1/workloads?deleted=true").await;
     assert_eq!((names(&listed), names(&deleted)), (vec![], vec!["train"]));
-    assert!(matches!(demo.runai.suspend("Training", &id).await, Err(RunaiError::NotFound)));
+    assert!(matches!(
+        demo.runai.suspend("Training", &id).await,
+        Err(RunaiError::NotFound)
+    ));
 }
 
 #[tokio::test]
 async fn work_beyond_its_quota_says_why_it_waits() {
     let demo = Demo::start().await;
-    let over = Start::OverQuota { requested: 8, quota: 24, allocated: 20 };
-    demo.run(JobSpec { script: Script::blocked(over), preemptible: false, ..JobSpec::training("demo-nlp", "big") });
-    let detail = demo.runai.workload(&demo.job("big").workload_id).await.expect("a workload");
+    let over = Start::OverQuota {
+        requested: 8,
+        quota: 24,
+        allocated: 20,
+    };
+    demo.run(JobSpec {
+        script: Script::blocked(over),
+        preemptible: false,
+        ..JobSpec::training("demo-nlp", "big")
+    });
+    let detail = demo
+        .runai
+        .workload(&demo.job("big").workload_id)
+        .await
+        .expect("a workload");
     assert_eq!(detail.workload.phase, Phase::Pending);
-    assert_eq!(detail.workload.phase_reason.as_deref(), Some("NonPreemptibleOverQuota"));
-    assert!(detail.pending_messages[0].contains("requested 8 GPUs"), "{:?}", detail.pending_messages);
+    assert_eq!(
+        detail.workload.phase_reason.as_deref(),
+        Some("NonPreemptibleOverQuota")
+    );
+    assert!(
+        detail.pending_messages[0].contains("requested 8 GPUs"),
+        "{:?}",
+        detail.pending_messages
+    );
 }
 
 #[tokio::test]
@@ -108,19 +174,36 @@ async fn a_batch_tells_what_succeeded_and_what_did_not() {
     let base = &demo.servers.runai_base_url;
     let credentials = json!({"grantType": "client_credentials", "clientID": demo.servers.runai_client_id,
         "clientSecret": demo.servers.runai_client_secret});
-    let token = http.post(format!("{base}/api/v1/token")).json(&credentials).send().await.expect("an answer");
+    let token = http
+        .post(format!("{base}/api/v1/token"))
+        .json(&credentials)
+        .send()
+        .await
+        .expect("an answer");
     let token: Value = token.json().await.expect("a token");
     let batch = json!({"ids": [train, api], "action": "suspend"});
-    let request = http.post(format!("{base}/api/v1/workloads/batch")).json(&batch);
-    let answer = request.bearer_auth(token["accessToken"].as_str().expect("a token")).send().await.expect("an answer");
+    let request = http
+        .post(format!("{base}/api/v1/workloads/batch"))
+        .json(&batch);
+    let answer = request
+        .bearer_auth(token["accessToken"].as_str().expect("a token"))
+        .send()
+        .await
+        .expect("an answer");
     let answer: Value = answer.json().await.expect("JSON");
     assert_eq!(answer["succeeded"], json!([train]));
     assert_eq!(answer["failed"][0]["id"], json!(api));
 
-    let wrong = http.post(format!("{base}/api/v2/token")).form(&[("grant_type", "client_credentials")]);
+    let wrong = http
+        .post(format!("{base}/api/v2/token"))
+        .form(&[("grant_type", "client_credentials")]);
     let wrong = wrong.send().await.expect("an answer");
     assert_eq!(wrong.status(), 401);
-    let unsigned = http.get(format!("{base}/api/v1/clusters")).send().await.expect("an answer");
+    let unsigned = http
+        .get(format!("{base}/api/v1/clusters"))
+        .send()
+        .await
+        .expect("an answer");
     assert_eq!(unsigned.status(), 401);
     let clusters = demo.runai.clusters().await.expect("clusters");
     assert!(clusters[0].connected && clusters[0].name == "demo");
@@ -133,7 +216,11 @@ async fn the_list_of_a_large_tenant_is_complete() {
     let mut seen = std::collections::BTreeSet::new();
     let mut offset = Some(0);
     while let Some(at) = offset {
-        let page = demo.runai.workloads(&Filter::default(), at, 500).await.expect("a page");
+        let page = demo
+            .runai
+            .workloads(&Filter::default(), at, 500)
+            .await
+            .expect("a page");
         seen.extend(page.items.into_iter().map(|workload| workload.id));
         offset = page.next;
     }

@@ -35,10 +35,19 @@ fn breaches(schema: &Value, value: &Value, at: &str, found: &mut Vec<String>) {
     {
         found.push(format!("{at}: {value} is none of {}", schema["enum"]));
     }
-    if schema["format"] == "date-time" && value.as_str().is_none_or(|time| time.parse::<jiff::Timestamp>().is_err()) {
+    if schema["format"] == "date-time"
+        && value
+            .as_str()
+            .is_none_or(|time| time.parse::<jiff::Timestamp>().is_err())
+    {
         found.push(format!("{at}: {value} is no time"));
     }
-    for required in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+    for required in schema["required"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+    {
         if value.get(required).is_none() {
             found.push(format!("{at}.{required}: missing"));
         }
@@ -55,8 +64,8 @@ fn breaches(schema: &Value, value: &Value, at: &str, found: &mut Vec<String>) {
 
 #[track_caller]
 fn assert_fits(name: &str, value: &Value) {
-    let schemas: Value =
-        serde_json::from_str(include_str!("../../fixtures/runai-schemas.json")).expect("the schemas are JSON");
+    let schemas: Value = serde_json::from_str(include_str!("../../fixtures/runai-schemas.json"))
+        .expect("the schemas are JSON");
     assert!(schemas[name].is_object(), "there is a schema {name}");
     let mut found = Vec::new();
     breaches(&schemas[name], value, name, &mut found);
@@ -69,8 +78,12 @@ async fn answers_have_the_shapes_of_the_published_description() {
     demo.run(JobSpec::distributed("demo-nlp", "gang", 2));
     demo.run(JobSpec::inference("demo-nlp", "api", 2));
     demo.run(JobSpec::workspace("demo-nlp", "notebook"));
-    demo.run(JobSpec { gpus: 9, ..JobSpec::training("demo-nlp", "never-fits") });
-    demo.estate.fail_job("runai-demo-nlp", "gang", &Exit::error(1), &["broken"]);
+    demo.run(JobSpec {
+        gpus: 9,
+        ..JobSpec::training("demo-nlp", "never-fits")
+    });
+    demo.estate
+        .fail_job("runai-demo-nlp", "gang", &Exit::error(1), &["broken"]);
 
     let (_, list) = get(&demo, "/api/v1/workloads").await;
     for workload in list["workloads"].as_array().expect("workloads") {
@@ -80,9 +93,11 @@ async fn answers_have_the_shapes_of_the_published_description() {
         let (_, detail) = get(&demo, &at("")).await;
         assert_fits("Workload", &detail);
         assert_fits("WorkloadDetailed", &detail);
-        for (path, key, schema) in
-            [("/pods", "pods", "Pod"), ("/events", "events", "Event"), ("/history", "records", "HistoryRecord")]
-        {
+        for (path, key, schema) in [
+            ("/pods", "pods", "Pod"),
+            ("/events", "events", "Event"),
+            ("/history", "records", "HistoryRecord"),
+        ] {
             let (_, answer) = get(&demo, &at(path)).await;
             let items = answer[key].as_array().expect("a list");
             assert!(!items.is_empty(), "{path}");
@@ -99,6 +114,11 @@ async fn answers_have_the_shapes_of_the_published_description() {
 fn a_wrong_shape_is_noticed() {
     let schema = serde_json::json!({"type": "object", "required": ["id"], "properties": {"phase": {"type": "string", "enum": ["Running"]}}});
     let mut found = Vec::new();
-    breaches(&schema, &serde_json::json!({"phase": "Jogging"}), "x", &mut found);
+    breaches(
+        &schema,
+        &serde_json::json!({"phase": "Jogging"}),
+        "x",
+        &mut found,
+    );
     assert_eq!(found.len(), 2, "{found:?}");
 }
