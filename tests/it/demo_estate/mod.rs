@@ -90,6 +90,6 @@ impl Demo {
     }
 
     fn cluster(&self) -> ClusterClient {
-        ClusterClient::new("demo", self.kube.clone(), self.kube.clone())
+        ClusterClient::new("demo", self.kube.clone())
     }
 }
