@@ -30,6 +30,18 @@ impl Alias {
         }
     }
 
+    /// Reads what [`Self::key`] wrote.
+    #[must_use]
+    pub fn from_key(key: &str) -> Option<Self> {
+        let (source, id) = key.split_once(':')?;
+        match source {
+            "runai" => Some(Self::Runai(id.to_owned())),
+            "kubernetes" => Some(Self::Kubernetes(id.to_owned())),
+            "source" => Some(Self::Source(id.to_owned())),
+            _ => None,
+        }
+    }
+
     /// Which kind of source gives such names.
     #[must_use]
     pub fn source(&self) -> &'static str {
@@ -72,18 +84,22 @@ pub struct Candidate {
 
 /// The candidate that is the same job seen by another source, if there is one.
 ///
-/// A candidate that a source of this report already named is another run; without aliases nothing tells runs apart
-/// but their creation. The same cluster is preferred to an unknown one, then the nearest creation.
+/// A candidate that a source of this report already named is another run. Without a name on one side (the pods of a
+/// Deployment that was not seen yet) the service of that name in that cluster is meant: it is as old as its pods, or
+/// older. The same cluster is preferred to an unknown one, then the nearest creation.
 #[must_use]
 pub fn other_view<'a>(identity: &Identity, candidates: &'a [Candidate]) -> Option<&'a Candidate> {
     candidates
         .iter()
         .filter(|candidate| {
-            let named_before = identity
-                .aliases
-                .iter()
-                .any(|alias| candidate.sources.iter().any(|s| s == alias.source()));
-            !named_before && skew(identity, candidate) <= CREATION_SKEW
+            let named_before =
+                identity.aliases.iter().any(|alias| candidate.sources.iter().any(|s| s == alias.source()));
+            let same_cluster = candidate.cluster == identity.cluster;
+            let older = |a: Timestamp, b: Timestamp| a.duration_since(b) <= CREATION_SKEW;
+            let service = same_cluster
+                && ((identity.aliases.is_empty() && older(candidate.created, identity.created))
+                    || (candidate.sources.is_empty() && older(identity.created, candidate.created)));
+            !named_before && (service || skew(identity, candidate) <= CREATION_SKEW)
         })
         .min_by_key(|candidate| {
             (
@@ -149,6 +165,19 @@ mod tests {
             other_view(&report(Alias::Kubernetes("u2".to_owned()), 0), &long_ago),
             None
         );
+    }
+
+    #[test]
+    fn pods_seen_before_their_deployment_are_of_the_service_of_that_name() {
+        let mut pods = report(Alias::Kubernetes("u1".to_owned()), 90_000);
+        pods.aliases.clear();
+        let deployment = [known("j1", "prod", "kubernetes", 0)];
+        assert_eq!(other_view(&pods, &deployment).map(|c| c.job_id.as_str()), Some("j1"));
+        let mut nameless = known("j2", "prod", "", 90_000);
+        nameless.sources.clear();
+        let later = [nameless];
+        let deployment = report(Alias::Kubernetes("u1".to_owned()), 0);
+        assert_eq!(other_view(&deployment, &later).map(|c| c.job_id.as_str()), Some("j2"));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use sqlx::FromRow;
 
 use super::{Result, Store, Tx, new_id, on_read, on_tx};
-use crate::alert::identity::{Candidate, Identity, other_view};
+use crate::alert::identity::{Alias, Candidate, Identity, other_view};
 
 #[derive(FromRow)]
 struct CandidateRow {
@@ -93,6 +93,18 @@ impl Tx {
 }
 
 impl Store {
+    /// Under which names the sources know a job.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn aliases_of_job(&self, job_id: &str) -> Result<Vec<Alias>> {
+        let keys: Vec<String> = on_read!(self, pool => {
+            sqlx::query_scalar("select alias from job_alias where job_id = $1 order by alias")
+                .bind(job_id).fetch_all(pool).await
+        })?;
+        Ok(keys.iter().filter_map(|key| Alias::from_key(key)).collect())
+    }
+
     /// Every alias of the jobs that have an open alert, with the job's id.
     ///
     /// # Errors

@@ -3,6 +3,8 @@
 pub mod control;
 pub mod deadman;
 pub mod kubernetes;
+pub mod pipeline;
+pub mod report;
 pub mod runai;
 pub mod sources;
 
