@@ -92,13 +92,16 @@ pub fn other_view<'a>(identity: &Identity, candidates: &'a [Candidate]) -> Optio
     candidates
         .iter()
         .filter(|candidate| {
-            let named_before =
-                identity.aliases.iter().any(|alias| candidate.sources.iter().any(|s| s == alias.source()));
+            let named_before = identity
+                .aliases
+                .iter()
+                .any(|alias| candidate.sources.iter().any(|s| s == alias.source()));
             let same_cluster = candidate.cluster == identity.cluster;
             let older = |a: Timestamp, b: Timestamp| a.duration_since(b) <= CREATION_SKEW;
             let service = same_cluster
                 && ((identity.aliases.is_empty() && older(candidate.created, identity.created))
-                    || (candidate.sources.is_empty() && older(identity.created, candidate.created)));
+                    || (candidate.sources.is_empty()
+                        && older(identity.created, candidate.created)));
             !named_before && (service || skew(identity, candidate) <= CREATION_SKEW)
         })
         .min_by_key(|candidate| {
@@ -172,12 +175,18 @@ mod tests {
         let mut pods = report(Alias::Kubernetes("u1".to_owned()), 90_000);
         pods.aliases.clear();
         let deployment = [known("j1", "prod", "kubernetes", 0)];
-        assert_eq!(other_view(&pods, &deployment).map(|c| c.job_id.as_str()), Some("j1"));
+        assert_eq!(
+            other_view(&pods, &deployment).map(|c| c.job_id.as_str()),
+            Some("j1")
+        );
         let mut nameless = known("j2", "prod", "", 90_000);
         nameless.sources.clear();
         let later = [nameless];
         let deployment = report(Alias::Kubernetes("u1".to_owned()), 0);
-        assert_eq!(other_view(&deployment, &later).map(|c| c.job_id.as_str()), Some("j2"));
+        assert_eq!(
+            other_view(&deployment, &later).map(|c| c.job_id.as_str()),
+            Some("j2")
+        );
     }
 
     #[test]

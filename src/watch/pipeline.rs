@@ -86,11 +86,23 @@ impl Pipeline {
         sources: Sources,
         thresholds: Thresholds,
     ) -> Self {
-        Self { estate, alerts, store, control, sources, thresholds, work: Work::default() }
+        Self {
+            estate,
+            alerts,
+            store,
+            control,
+            sources,
+            thresholds,
+            work: Work::default(),
+        }
     }
 
     /// Runs until `stop` or until every source is gone. What is known then is handed over before it returns.
-    pub async fn run(mut self, mut observations: mpsc::Receiver<Observation>, stop: CancellationToken) {
+    pub async fn run(
+        mut self,
+        mut observations: mpsc::Receiver<Observation>,
+        stop: CancellationToken,
+    ) {
         let mut seen = Vec::with_capacity(TAKE);
         let mut scope = self.control.subscribe();
         let mut ticks = interval(TICK);
@@ -99,6 +111,7 @@ impl Pipeline {
         let mut handing: Option<Handing> = None;
         let mut hand_over_at: Option<Instant> = None;
         let mut wait = RETRY;
+        let mut database_rests = Instant::now();
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
@@ -135,18 +148,15 @@ impl Pipeline {
                 }
                 _ = ticks.tick() => {
                     let now = Timestamp::now();
-                    if compared.elapsed() >= COMPARE_EVERY {
-                        compared = Instant::now();
-                        if let Err(error) = self.compare(now).await {
-                            warn!(error = %error, "cannot compare open alerts with what is there");
-                        }
-                    }
                     self.tick(now);
                     if !self.work.is_idle() {
                         hand_over_at.get_or_insert(Instant::now());
                     }
-                    if let Err(error) = self.alerts.sweep(now).await {
-                        warn!(error = %error, "cannot look at alerts whose time has come");
+                    if database_rests <= Instant::now()
+                        && let Err(error) = self.look_at_open(now, &mut compared).await
+                    {
+                        warn!(error = %error, "cannot look at the open alerts");
+                        database_rests = Instant::now() + RETRY_LONGEST;
                     }
                 }
                 Ok(()) = scope.changed() => {
@@ -169,6 +179,16 @@ impl Pipeline {
         }
     }
 
+    /// Looks at alerts whose time has come, and now and then at whether the jobs of the open ones are still there.
+    async fn look_at_open(&mut self, now: Timestamp, compared: &mut Instant) -> Result<()> {
+        self.alerts.sweep(now).await?;
+        if compared.elapsed() >= COMPARE_EVERY {
+            *compared = Instant::now();
+            self.compare(now).await?;
+        }
+        Ok(())
+    }
+
     /// Takes in one observation. What a job shows is judged before anything of it goes away.
     fn observe(&mut self, observation: Observation, now: Timestamp) {
         match &observation {
@@ -188,7 +208,9 @@ impl Pipeline {
         match &observation {
             Observation::Beat(beat) => self.sources.beat(beat),
             Observation::Node(node) => {
-                self.work.nodes.insert((node.cluster.clone(), node.name.clone()));
+                self.work
+                    .nodes
+                    .insert((node.cluster.clone(), node.name.clone()));
             }
             Observation::NodeGone { cluster, name } => {
                 self.work.nodes.insert((cluster.clone(), name.clone()));
@@ -197,10 +219,15 @@ impl Pipeline {
                 self.work.lists.entry(scope.clone()).or_insert(now);
                 // A list of nodes drops those that are gone without a word of each.
                 if let Some(cluster) = scope.strip_prefix("nodes@") {
-                    let known = self.work.failed.values().filter(|report| report.subject.kind == report::NODE_KIND);
+                    let known = self
+                        .work
+                        .failed
+                        .values()
+                        .filter(|report| report.subject.kind == report::NODE_KIND);
                     let of_cluster = known.filter(|report| report.identity.cluster == cluster);
-                    let names: Vec<_> =
-                        of_cluster.map(|report| (cluster.to_owned(), report.identity.name.clone())).collect();
+                    let names: Vec<_> = of_cluster
+                        .map(|report| (cluster.to_owned(), report.identity.name.clone()))
+                        .collect();
                     self.work.nodes.extend(names);
                 }
             }
@@ -213,14 +240,27 @@ impl Pipeline {
             | Observation::Event(_)
             | Observation::ListStarted { .. } => {}
         }
-        let changed = self.estate.write().unwrap_or_else(PoisonError::into_inner).apply(observation, now);
+        let changed = self
+            .estate
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .apply(observation, now);
         self.work.jobs.extend(changed);
     }
 
     fn tick(&mut self, now: Timestamp) {
-        let due = self.estate.write().unwrap_or_else(PoisonError::into_inner).due(now);
+        let due = self
+            .estate
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .due(now);
         self.work.jobs.extend(due);
-        while self.work.nodes_due.first().is_some_and(|(at, _)| *at <= now) {
+        while self
+            .work
+            .nodes_due
+            .first()
+            .is_some_and(|(at, _)| *at <= now)
+        {
             if let Some((_, node)) = self.work.nodes_due.pop_first() {
                 self.work.nodes.insert(node);
             }
@@ -230,8 +270,14 @@ impl Pipeline {
 
     fn judge_everything_again(&mut self) {
         let estate = self.estate.read().unwrap_or_else(PoisonError::into_inner);
-        self.work.jobs.extend(estate.jobs().map(|job| job.key.clone()));
-        self.work.nodes.extend(estate.nodes().map(|entry| (entry.node.cluster.clone(), entry.node.name.clone())));
+        self.work
+            .jobs
+            .extend(estate.jobs().map(|job| job.key.clone()));
+        self.work.nodes.extend(
+            estate
+                .nodes()
+                .map(|entry| (entry.node.cluster.clone(), entry.node.name.clone())),
+        );
     }
 
     /// Starts to hand over what there is to tell; `None` if that is nothing.
@@ -241,11 +287,21 @@ impl Pipeline {
             return None;
         }
         let batch = std::mem::take(&mut self.work.batch);
-        let total = self.estate.read().unwrap_or_else(PoisonError::into_inner).job_count();
+        let total = self
+            .estate
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .job_count();
         let alerts = self.alerts.clone();
         Some(
             async move {
-                let result = alerts.ingest(&batch.reports(), u64::try_from(total).unwrap_or(u64::MAX), now).await;
+                let result = alerts
+                    .ingest(
+                        &batch.reports(),
+                        u64::try_from(total).unwrap_or(u64::MAX),
+                        now,
+                    )
+                    .await;
                 (batch, result)
             }
             .boxed(),
@@ -263,11 +319,17 @@ impl Pipeline {
             for key in some {
                 let Some(job) = estate.job(key) else {
                     self.work.orphans.remove(key);
-                    self.work.gone(&crate::alert::report::view(&key.cluster, &key.namespace, &key.name));
+                    self.work.gone(&crate::alert::report::view(
+                        &key.cluster,
+                        &key.namespace,
+                        &key.name,
+                    ));
                     continue;
                 };
                 let judged = assess(job, &estate, &self.thresholds, now);
-                let admitted = self.control.admits(job.project.as_deref(), &key.namespace, now);
+                let admitted = self
+                    .control
+                    .admits(job.project.as_deref(), &key.namespace, now);
                 let seen = report::of_job(job, judged.symptoms);
                 let mut recheck = judged.recheck;
                 if admitted {
@@ -284,7 +346,8 @@ impl Pipeline {
         let estate = shared.read().unwrap_or_else(PoisonError::into_inner);
         for at in nodes {
             let Some(entry) = estate.node(&at.0, &at.1) else {
-                self.work.gone(&crate::alert::report::view(&at.0, "", &at.1));
+                self.work
+                    .gone(&crate::alert::report::view(&at.0, "", &at.1));
                 continue;
             };
             let judged = node_symptoms(entry, &self.thresholds, now);
@@ -292,7 +355,8 @@ impl Pipeline {
                 self.work.nodes_due.insert((recheck, at));
             }
             if self.control.admits(None, "", now) {
-                self.work.report(report::of_node(&entry.node, judged.symptoms));
+                self.work
+                    .report(report::of_node(&entry.node, judged.symptoms));
             }
         }
     }
@@ -303,13 +367,17 @@ impl Pipeline {
             let held = |since: Timestamp| now.duration_since(since) >= SOURCE_HOLD;
             let trouble = match &status.health {
                 Health::Fresh | Health::Paused { .. } => None,
-                Health::Failing { since, error } if held(*since) => Some(("Failing", *since, error.clone())),
+                Health::Failing { since, error } if held(*since) => {
+                    Some(("Failing", *since, error.clone()))
+                }
                 Health::Late { since } if held(*since) => {
                     Some(("Silent", *since, format!("nothing was heard since {since}")))
                 }
-                Health::NeverSeen if held(status.state.expected_since) => {
-                    Some(("Silent", status.state.expected_since, "it was never heard".to_owned()))
-                }
+                Health::NeverSeen if held(status.state.expected_since) => Some((
+                    "Silent",
+                    status.state.expected_since,
+                    "it was never heard".to_owned(),
+                )),
                 Health::Failing { .. } | Health::Late { .. } | Health::NeverSeen => continue,
             };
             let name = &status.state.source;
@@ -323,38 +391,62 @@ impl Pipeline {
     /// Compares the open alerts with what is there: jobs that went away, or ran again under the same name, while this
     /// process did not look.
     async fn compare(&mut self, now: Timestamp) -> Result<()> {
-        let open = self.alerts.list(AlertFilter { limit: 1_000, ..AlertFilter::default() }).await?;
+        let open = self
+            .alerts
+            .list(AlertFilter {
+                limit: 1_000,
+                ..AlertFilter::default()
+            })
+            .await?;
         for alert in open {
             if matches!(alert.class, FailureClass::Node | FailureClass::Source) {
                 continue;
             }
             let subject = &alert.subject;
-            if !self.control.admits(subject.project.as_deref(), &subject.namespace, now) {
+            if !self
+                .control
+                .admits(subject.project.as_deref(), &subject.namespace, now)
+            {
                 continue;
             }
             let known: Vec<Alias> = self.store.aliases_of_job(&alert.job_id).await?;
             let mut views = alert.track.failing_views.clone();
             if views.is_empty() {
-                views.insert(crate::alert::report::view(&subject.cluster, &subject.namespace, &subject.name));
+                views.insert(crate::alert::report::view(
+                    &subject.cluster,
+                    &subject.namespace,
+                    &subject.name,
+                ));
             }
             for view in views {
-                let Some(key) = report::key_of_view(&view) else { continue };
+                let Some(key) = report::key_of_view(&view) else {
+                    continue;
+                };
                 if !self.looked_at(&key, &known, now) {
                     continue;
                 }
                 let there = {
                     let estate = self.estate.read().unwrap_or_else(PoisonError::into_inner);
-                    estate.job(&key).map(|job| report::of_job(job, Vec::new()).identity.aliases)
+                    estate
+                        .job(&key)
+                        .map(|job| report::of_job(job, Vec::new()).identity.aliases)
                 };
                 let gone = match there {
                     None => true,
                     Some(aliases) => {
-                        !aliases.is_empty() && !known.is_empty() && !aliases.iter().any(|alias| known.contains(alias))
+                        !aliases.is_empty()
+                            && !known.is_empty()
+                            && !aliases.iter().any(|alias| known.contains(alias))
                     }
                 };
                 if gone {
-                    info!(alert.number = alert.number, "the job of an open alert is no longer there");
-                    self.work.batch.add(report::removed(&alert, &key, known.clone()));
+                    info!(
+                        alert.number = alert.number,
+                        "the job of an open alert is no longer there"
+                    );
+                    self.work
+                        .batch
+                        .add(report::removed(&alert, &key, known.clone()));
                 }
             }
         }
@@ -364,7 +456,10 @@ impl Pipeline {
     /// Whether the sources that know a job by `aliases` have listed everything they have, a while ago.
     fn looked_at(&self, key: &JobKey, aliases: &[Alias], now: Timestamp) -> bool {
         let settled = |scope: &str| {
-            self.work.lists.get(scope).is_some_and(|done| now.duration_since(*done) >= LIST_SETTLES)
+            self.work
+                .lists
+                .get(scope)
+                .is_some_and(|done| now.duration_since(*done) >= LIST_SETTLES)
         };
         !aliases.is_empty()
             && aliases.iter().all(|alias| match alias {
@@ -396,7 +491,11 @@ impl Work {
     /// What failed is no longer there.
     fn gone(&mut self, view: &str) {
         if let Some(last) = self.failed.remove(view) {
-            self.batch.add(JobReport { presence: Presence::Removed, symptoms: Vec::new(), ..last });
+            self.batch.add(JobReport {
+                presence: Presence::Removed,
+                symptoms: Vec::new(),
+                ..last
+            });
         }
     }
 
@@ -424,6 +523,8 @@ impl Work {
 /// Whether another run took the place of the one that failed: the same source calls it otherwise.
 fn replaced(before: &JobReport, after: &JobReport) -> bool {
     let (old, new) = (&before.identity.aliases, &after.identity.aliases);
-    let common_source = old.iter().any(|a| new.iter().any(|b| a.source() == b.source()));
+    let common_source = old
+        .iter()
+        .any(|a| new.iter().any(|b| a.source() == b.source()));
     common_source && !old.iter().any(|alias| new.contains(alias))
 }

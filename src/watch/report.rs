@@ -24,10 +24,20 @@ pub fn of_job(job: &Job, symptoms: Vec<Symptom>) -> JobReport {
     let failing = symptoms.iter().any(|symptom| !symptom.expected);
     // What people or policy stopped did not finish, and what is being deleted will be gone soon enough.
     let stopped = symptoms.iter().any(|symptom| symptom.expected)
-        || job.controllers.iter().any(|controller| controller.deleting.is_some())
-        || matches!(job.status().as_str(), "Deleting" | "Terminating" | "Stopped" | "Suspended");
+        || job
+            .controllers
+            .iter()
+            .any(|controller| controller.deleting.is_some())
+        || matches!(
+            job.status().as_str(),
+            "Deleting" | "Terminating" | "Stopped" | "Suspended"
+        );
     let finished = !failing && !stopped && ended_well(job);
-    let mut claims: Vec<String> = job.pods.iter().flat_map(|pod| pod.claims.iter().cloned()).collect();
+    let mut claims: Vec<String> = job
+        .pods
+        .iter()
+        .flat_map(|pod| pod.claims.iter().cloned())
+        .collect();
     claims.sort_unstable();
     claims.dedup();
     JobReport {
@@ -44,10 +54,15 @@ pub fn of_job(job: &Job, symptoms: Vec<Symptom>) -> JobReport {
             name: job.key.name.clone(),
             project: job.project.clone(),
             kind: job.kind().to_owned(),
-            runai_id: job.workload.as_ref().map(|workload| workload.id.clone()).or_else(|| {
-                job.pods.iter().find_map(|pod| pod.runai_id.clone())
-            }),
-            owner: job.workload.as_ref().and_then(|workload| workload.submitted_by.clone()),
+            runai_id: job
+                .workload
+                .as_ref()
+                .map(|workload| workload.id.clone())
+                .or_else(|| job.pods.iter().find_map(|pod| pod.runai_id.clone())),
+            owner: job
+                .workload
+                .as_ref()
+                .and_then(|workload| workload.submitted_by.clone()),
             gpus: job.gpus(),
             pods_total: u64::try_from(job.current_pods().len()).unwrap_or(u64::MAX),
             created,
@@ -55,14 +70,20 @@ pub fn of_job(job: &Job, symptoms: Vec<Symptom>) -> JobReport {
         },
         symptoms,
         claims,
-        presence: if finished { Presence::Finished } else { Presence::Present },
+        presence: if finished {
+            Presence::Finished
+        } else {
+            Presence::Present
+        },
     }
 }
 
 /// What one node shows.
 #[must_use]
 pub fn of_node(node: &Node, symptoms: Vec<Symptom>) -> JobReport {
-    let ready = symptoms.iter().all(|symptom| symptom.state != "NodeNotReady");
+    let ready = symptoms
+        .iter()
+        .all(|symptom| symptom.state != "NodeNotReady");
     JobReport {
         identity: Identity {
             aliases: vec![Alias::Kubernetes(node.uid.clone())],
@@ -93,7 +114,10 @@ pub fn of_node(node: &Node, symptoms: Vec<Symptom>) -> JobReport {
 /// What one source of observations shows: its trouble as state, since when, and what was said.
 #[must_use]
 pub fn of_source(name: &str, trouble: Option<(&str, Timestamp, String)>) -> JobReport {
-    let status = trouble.as_ref().map_or("fresh", |(state, ..)| state).to_owned();
+    let status = trouble
+        .as_ref()
+        .map_or("fresh", |(state, ..)| state)
+        .to_owned();
     let symptoms = trouble.into_iter().map(|(state, since, detail)| Symptom {
         class: FailureClass::Source,
         state: state.to_owned(),
@@ -156,7 +180,11 @@ pub fn removed(alert: &Alert, key: &JobKey, aliases: Vec<Alias>) -> JobReport {
 pub fn key_of_view(view: &str) -> Option<JobKey> {
     let mut parts = view.rsplitn(3, '/');
     let (name, namespace, cluster) = (parts.next()?, parts.next()?, parts.next()?);
-    Some(JobKey { cluster: cluster.to_owned(), namespace: namespace.to_owned(), name: name.to_owned() })
+    Some(JobKey {
+        cluster: cluster.to_owned(),
+        namespace: namespace.to_owned(),
+        name: name.to_owned(),
+    })
 }
 
 /// Reports that wait to be handed over. Of each run a failure and what followed are kept, in that order: a job that
@@ -178,7 +206,10 @@ impl Batch {
     pub fn add(&mut self, report: JobReport) {
         let run = self.runs.entry(run_name(&report)).or_default();
         if report.failing() {
-            *run = Run { failed: Some(report), after: None };
+            *run = Run {
+                failed: Some(report),
+                after: None,
+            };
         } else {
             run.after = Some(report);
         }
