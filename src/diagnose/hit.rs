@@ -34,5 +34,7 @@ pub(super) struct Hit {
     pub(super) line: String,
     /// Says less: a warning, something the job survived, or something long over.
     pub(super) weak: bool,
+    /// The line names the exception that a traceback ends in.
+    pub(super) fatal: bool,
     pub(super) count: u64,
 }

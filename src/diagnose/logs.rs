@@ -317,9 +317,21 @@ fn add_exceptions(
         {
             continue;
         }
+        // A key that is missing while the configuration is read is a mistake in the configuration.
+        let failure = if line.starts_with("KeyError") && traceback.reads_configuration(joined) {
+            knowledge.index("config_error").unwrap_or(failure)
+        } else {
+            failure
+        };
         let mut hit = hit(joined, traceback.exception, raw, node, failure, Tier::Log);
         hit.weak = is_mild(line) || survived(joined, traceback.exception);
         keep(&mut reading.hits, seen, hit);
+    }
+    // A message may run over several lines, so what follows the line that names the exception counts too.
+    for hit in &mut reading.hits {
+        hit.fatal = tracebacks
+            .iter()
+            .any(|traceback| (traceback.exception..traceback.exception + 8).contains(&hit.order));
     }
 }
 
@@ -345,6 +357,7 @@ fn hit(
         rank: prefix.or_else(|| RANK.captures(line)?.get(1)?.as_str().parse().ok()),
         line: excerpt(raw),
         weak: false,
+        fatal: false,
         count: 1,
     }
 }
@@ -420,6 +433,15 @@ impl Traceback {
             });
         }
         None
+    }
+
+    fn reads_configuration(&self, joined: &Joined<'_>) -> bool {
+        (self.header..self.exception).any(|index| {
+            let line = joined.line(index);
+            ["config", "cfg", "hparams", "args[", "yaml"]
+                .iter()
+                .any(|word| line.contains(word))
+        })
     }
 }
 
@@ -514,6 +536,18 @@ pub(super) fn last_step(log: &ContainerLog) -> Option<u64> {
         .rev()
         .take(200)
         .find_map(|line| STEP.captures(&line.text)?.get(1)?.as_str().parse().ok())
+}
+
+/// The last `step 500/10000` of a log.
+pub(super) fn last_step_of(log: &ContainerLog) -> Option<(u64, u64)> {
+    pattern!(
+        STEP_OF,
+        r"(?i)\b(?:global[_ ]?step|step|epoch)\b\s*[=:\[#]?\s*(\d{1,12})\s*(?:/|of)\s*(\d{1,12})"
+    );
+    log.lines.iter().rev().take(200).find_map(|line| {
+        let found = STEP_OF.captures(&line.text)?;
+        Some((found[1].parse().ok()?, found[2].parse().ok()?))
+    })
 }
 
 #[cfg(test)]

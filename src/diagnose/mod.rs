@@ -1,8 +1,18 @@
 //! Why a job failed: evidence is collected (shell), analyzers turn it into ranked findings (pure).
 
+mod analyze;
+mod facts;
+mod finding;
 mod hit;
 pub mod knowledge;
 mod logs;
+mod pending;
+mod remedy;
+pub mod report;
+mod rules;
+mod standing;
+
+pub use analyze::analyze;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -143,3 +153,6 @@ pub struct FirstFailure {
     pub rank: Option<u32>,
     pub node: Option<String>,
 }
+
+#[cfg(test)]
+mod tests;

@@ -480,7 +480,9 @@ pub(super) fn xids(path: &str, text: &str) -> Result<Vec<Xid>, KnowledgeError> {
 fn lower_first(text: &str) -> String {
     let mut chars = text.chars();
     match (chars.next(), text.chars().nth(1)) {
-        (Some(first), Some(second)) if second.is_lowercase() || second == ' ' => {
+        (Some(first), Some(second))
+            if (second.is_lowercase() || second == ' ') && !text.starts_with("Run:AI") =>
+        {
             first.to_lowercase().chain(chars).collect()
         }
         (Some(_) | None, Some(_) | None) => text.to_owned(),
