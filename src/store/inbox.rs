@@ -193,22 +193,41 @@ impl Tx {
         let mut fresh = HashSet::with_capacity(rows.len());
         for rows in in_portions(&rows) {
             // A key that ran out counts as new, whether it was pruned yet or not.
-            let sql = format!(
+            let insert = format!(
                 "insert into inbox_key (name, inbox_id, expires_ms) values {}
                  on conflict (name) do update set inbox_id = excluded.inbox_id, expires_ms = excluded.expires_ms
-                    where inbox_key.expires_ms < {}
-                 returning name",
+                    where inbox_key.expires_ms < ${}",
                 placeholders(rows.len(), 3, &[]),
-                format_args!("${}", rows.len() * 3 + 1),
+                rows.len() * 3 + 1,
             );
-            let taken: Vec<String> = on_tx!(self, conn => {
-                let mut query = sqlx::query_scalar(AssertSqlSafe(sql));
+            let taken = on_tx!(self, conn => {
+                let mut query = sqlx::query(AssertSqlSafe(insert));
                 for (key, (id, expires)) in rows {
                     query = query.bind(key).bind(*id).bind(*expires);
                 }
-                query.bind(now.as_millisecond()).fetch_all(conn).await
+                query.bind(now.as_millisecond()).execute(conn).await.map(|done| done.rows_affected())
             })?;
-            fresh.extend(taken);
+            if taken == rows.len() as u64 {
+                fresh.extend(rows.iter().map(|(key, _)| key.clone()));
+                continue;
+            }
+            // Some were there before: those that still belong to another delivery.
+            let owners = format!(
+                "select name, inbox_id from inbox_key where name in {}",
+                placeholders(1, rows.len(), &[])
+            );
+            let owners: Vec<(String, String)> = on_tx!(self, conn => {
+                let mut query = sqlx::query_as(AssertSqlSafe(owners));
+                for (key, _) in rows {
+                    query = query.bind(key);
+                }
+                query.fetch_all(conn).await
+            })?;
+            let is_ours = |(key, owner): &(String, String)| {
+                rows.binary_search_by(|(name, _)| name.cmp(key))
+                    .is_ok_and(|at| rows[at].1.0 == owner)
+            };
+            fresh.extend(owners.into_iter().filter(is_ours).map(|(key, _)| key));
         }
         Ok(fresh)
     }
@@ -248,8 +267,9 @@ impl Tx {
     }
 }
 
+/// Half of a signature names its request well enough, and keeps the index small.
 fn signature_key(signature: &str) -> String {
-    format!("signature:{signature}")
+    format!("signature:{}", signature.get(..32).unwrap_or(signature))
 }
 
 /// `($1, $2), ($3, $4)` for `rows` rows of `columns` bound values, each followed by the same literal words.

@@ -145,32 +145,26 @@ struct View {
 pub(super) fn interaction(payload: &str) -> Result<Heard, Malformed> {
     let interaction: Interaction = serde_json::from_str(payload)?;
     let user = interaction.user.id;
-    let mut keys: Vec<String> = interaction
-        .trigger_id
-        .iter()
-        .map(|id| format!("trigger:{id}"))
-        .collect();
-    let place = match interaction.kind.as_str() {
+    let trigger = interaction.trigger_id.map(|id| format!("trigger:{id}"));
+    let (key, place) = match interaction.kind.as_str() {
         "block_actions" => {
             let action = interaction.actions.first().ok_or(Malformed)?;
             let container = interaction.container.unwrap_or(Container {
                 message_ts: None,
                 channel_id: None,
             });
-            if let Some(ts) = &container.message_ts {
-                keys.push(format!(
+            let click = container.message_ts.map(|ts| {
+                format!(
                     "click:{ts}:{user}:{}:{}",
                     action.action_id, action.action_ts
-                ));
-            }
-            container.channel_id.unwrap_or_default()
+                )
+            });
+            (click.or(trigger), container.channel_id.unwrap_or_default())
         }
         "view_submission" => {
             let view = interaction.view.ok_or(Malformed)?;
-            if keys.is_empty() {
-                keys.push(format!("view:{}:{}", view.id, view.hash));
-            }
-            String::new()
+            let sent = || format!("view:{}:{}", view.id, view.hash);
+            (Some(trigger.unwrap_or_else(sent)), String::new())
         }
         // Closed dialogs, shortcuts and menus that ask for options: none of them is ours.
         _ => return Ok(Heard::Nothing),
@@ -178,7 +172,7 @@ pub(super) fn interaction(payload: &str) -> Result<Heard, Malformed> {
     Ok(Heard::Delivery(delivery(
         "interaction",
         payload.to_owned(),
-        keys,
+        key.into_iter().collect(),
         &place,
         &user,
     )))
