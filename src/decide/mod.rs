@@ -4,6 +4,7 @@
 //! carried out is for [`crate::safety`].
 
 pub mod ledger;
+pub mod worker;
 
 use jiff::{SignedDuration, Timestamp};
 
