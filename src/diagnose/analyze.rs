@@ -23,6 +23,7 @@ pub fn analyze(evidence: &Evidence, knowledge: &Knowledge) -> Diagnosis {
     let mut hits = facts::hits(evidence, knowledge);
     hits.extend(rules::hits(evidence, knowledge, standing, &hits));
     hits.extend(read.hits);
+    demote_covered(&mut hits, knowledge);
     let deaths = deaths(evidence);
     let case = Case {
         evidence,
@@ -125,6 +126,38 @@ fn read_logs(evidence: &Evidence, knowledge: &Knowledge, standing: Standing) -> 
     all
 }
 
+/// An exception whose line, or a line before it in the same log, says that it only follows from a peer is no cause.
+fn demote_covered(hits: &mut [Hit], knowledge: &Knowledge) {
+    /// Rows below this weight only summarize, and cover nothing but their own line.
+    const TELLING: u8 = 28;
+    let row = |hit: &Hit| &knowledge.failures()[hit.failure];
+    let mut follows: HashMap<(Option<String>, Option<String>, &str), Vec<(usize, u8)>> =
+        HashMap::new();
+    for hit in hits.iter().filter(|hit| hit.tier == Tier::Log && !hit.weak) {
+        if row(hit).role == Role::Cascade {
+            let place = (hit.pod.clone(), hit.container.clone(), hit.source);
+            follows
+                .entry(place)
+                .or_default()
+                .push((hit.order, row(hit).weight));
+        }
+    }
+    for hit in hits
+        .iter_mut()
+        .filter(|hit| hit.tier == Tier::Log && !hit.weak)
+    {
+        let row = row(hit);
+        if row.role == Role::Root && row.weight <= 30 {
+            let place = (hit.pod.clone(), hit.container.clone(), hit.source);
+            hit.weak = follows.get(&place).is_some_and(|lines| {
+                lines.iter().any(|(order, weight)| {
+                    *order == hit.order || (*order < hit.order && *weight >= TELLING)
+                })
+            });
+        }
+    }
+}
+
 impl Case<'_> {
     pub(super) fn row(&self, hit: &Hit) -> &Failure {
         &self.knowledge.failures()[hit.failure]
@@ -188,7 +221,11 @@ impl Case<'_> {
             })
             .max_by_key(|hit| (self.row(hit).weight, hit.at))?;
         let row = self.row(best);
-        if self.named("repeated_preemption") {
+        let overridden = self.hits.iter().any(|hit| {
+            let other = self.row(hit);
+            !hit.weak && other.role == Role::Root && other.over.contains(&row.id)
+        });
+        if overridden || self.named("repeated_preemption") {
             return None;
         }
         if row.id == "runai_stopped" {
@@ -605,16 +642,31 @@ impl Case<'_> {
                 .copied()
                 .filter(|hit| self.row(hit).weight > 14)
                 .collect();
-            self.best_following(&hits).map(|hit| hit.failure)
+            let best = self.best_following(&hits)?;
+            // What the other pods say may explain how this one ended.
+            let explains = |hit: &&&Hit| self.row(hit).over.contains(&self.row(best).id);
+            let best = follows
+                .iter()
+                .filter(explains)
+                .max_by_key(|hit| self.row(hit).weight)
+                .map_or(best, |hit| *hit);
+            Some(best.failure)
         };
-        specific(&near_follows)
-            .or_else(|| {
-                self.best(&strong, first)
-                    .filter(|_| !exit_only(&strong))
-                    .map(|hit| hit.failure)
-            })
-            .or_else(|| self.silent_exit(first))
-            .or_else(|| specific(&follows))
+        let named = specific(&near_follows).or_else(|| {
+            self.best(&strong, first)
+                .filter(|_| !exit_only(&strong))
+                .map(|hit| hit.failure)
+        });
+        if named.is_some() {
+            return named;
+        }
+        match self.silent_exit(first) {
+            Silence::Silent(failure) => return failure,
+            // It says something, only nothing that is known: that is told as unknown, with the line.
+            Silence::Speaks => return None,
+            Silence::NoSuchExit => {}
+        }
+        specific(&follows)
             .or_else(|| {
                 self.best(&of_role(false, true), first)
                     .filter(|hit| hit.tier != Tier::State)
@@ -637,33 +689,31 @@ impl Case<'_> {
         self.knowledge.index(id)
     }
 
-    /// A small non-zero exit of which the log says nothing.
-    fn silent_exit(&self, first: &First) -> Option<usize> {
-        let death = self
+    /// What there is to say of a small non-zero exit that no signature explains.
+    fn silent_exit(&self, first: &First) -> Silence {
+        let Some(death) = self
             .deaths
             .iter()
             .filter(|death| !death.is_teardown() && matches!(death.end.exit_code, 1..=124))
-            .min_by_key(|death| (Some(&death.pod.name) != first.pod.as_ref(), death.at()))?;
+            .min_by_key(|death| (Some(&death.pod.name) != first.pod.as_ref(), death.at()))
+        else {
+            return Silence::NoSuchExit;
+        };
         let mut logs = self
             .evidence
             .logs
             .iter()
             .filter(|log| log.pod == death.pod.name && log.container == death.container.name)
             .peekable();
-        if logs.peek().is_none() {
-            return self.knowledge.index(if death.end.exit_code == 1 {
-                "exit_1"
-            } else {
-                "app_exit_unexplained"
-            });
+        let unread = logs.peek().is_none();
+        if logs.any(|log| logs::telling_line(log, self.knowledge).is_some()) {
+            return Silence::Speaks;
         }
-        let speaks = logs.any(|log| logs::telling_line(log, self.knowledge).is_some());
-        // It does say something, only nothing that is known: that is told as unknown, with the line.
-        if speaks {
-            None
+        Silence::Silent(self.knowledge.index(if unread && death.end.exit_code == 1 {
+            "exit_1"
         } else {
-            self.knowledge.index("app_exit_unexplained")
-        }
+            "app_exit_unexplained"
+        }))
     }
 
     /// A report of a node counts for this run if it is no older than the pods on it.
@@ -799,6 +849,16 @@ impl Case<'_> {
             node: first.node.clone(),
         })
     }
+}
+
+/// What the log says of an exit that no signature explains.
+enum Silence {
+    /// Nothing died with a small exit code.
+    NoSuchExit,
+    /// Nothing, or it could not be read: the row that says so.
+    Silent(Option<usize>),
+    /// Something that nobody knows.
+    Speaks,
 }
 
 /// A row that tells of a wait, not of an end.

@@ -1,7 +1,7 @@
 //! Why a job failed: evidence is collected (shell), analyzers turn it into ranked findings (pure).
 
-mod analyze;
 pub mod collect;
+mod analyze;
 mod facts;
 mod finding;
 mod hit;

@@ -131,7 +131,7 @@ macro_rules! pattern {
 pattern!(AVAILABLE, r"(?i)\b(\d+)/(\d+) nodes? (?:are|is) available");
 pattern!(
     PART,
-    r"(?i)(\d+) ((?:node\(s\) |Insufficient |Too many )[^,.;]*(?:\{[^}]*\})?[^,.;]*)"
+    r"(?i)(\d+) ((?:node\(s\) |Insufficient |Too many )(?:\{[^}]*\}|\.\S|[^,.;{])*)"
 );
 pattern!(
     GPU_TAINT,

@@ -65,7 +65,12 @@ impl Rules<'_> {
         };
         self.hits.push(Hit {
             failure,
-            tier: Tier::State,
+            // What a node does to other jobs is a fact of the node, and no plain cause in a log yields to it.
+            tier: if source == "node" {
+                Tier::Node
+            } else {
+                Tier::State
+            },
             source,
             pod: pod.map(str::to_owned),
             container: None,
