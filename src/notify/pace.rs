@@ -6,18 +6,26 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Between two calls about one channel.
-const BETWEEN: Duration = Duration::from_secs(1);
 /// Channels remembered before those at rest are forgotten.
 const CHANNELS_KEPT: usize = 1_000;
 
 /// When each channel may be written to next; clones share it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Pace {
+    /// Between two calls about one channel.
+    between: Duration,
     next: Arc<Mutex<HashMap<String, Instant>>>,
 }
 
 impl Pace {
+    #[must_use]
+    pub fn new(between: Duration) -> Self {
+        Self {
+            between,
+            next: Arc::default(),
+        }
+    }
+
     /// Waits for this caller's turn in `channel`, unless the channel rests for longer than `patience`: then the wait
     /// that is left.
     pub async fn turn(&self, channel: &str, patience: Duration) -> Result<(), Duration> {
@@ -32,7 +40,7 @@ impl Pace {
             if at.duration_since(now) > patience {
                 return Err(at.duration_since(now));
             }
-            next.insert(channel.to_owned(), at + BETWEEN);
+            next.insert(channel.to_owned(), at + self.between);
             at
         };
         tokio::time::sleep_until(at).await;
@@ -52,11 +60,12 @@ impl Pace {
 mod tests {
     use super::*;
 
+    const SECOND: Duration = Duration::from_secs(1);
     const PATIENT: Duration = Duration::from_secs(10);
 
     #[tokio::test(start_paused = true)]
     async fn a_channel_is_written_to_once_a_second_and_others_do_not_wait_for_it() {
-        let (pace, start) = (Pace::default(), Instant::now());
+        let (pace, start) = (Pace::new(SECOND), Instant::now());
         for _ in 0..3 {
             pace.turn("C1", PATIENT).await.expect("its turn comes");
         }
@@ -67,7 +76,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_channel_that_must_rest_is_not_waited_for() {
-        let pace = Pace::default();
+        let pace = Pace::new(SECOND);
         pace.rest("C1", Duration::from_secs(30));
         assert_eq!(pace.turn("C1", PATIENT).await, Err(Duration::from_secs(30)));
         tokio::time::advance(Duration::from_secs(25)).await;

@@ -19,8 +19,9 @@ use crate::chat::alert::{GroupView, common_cause};
 use crate::redact::{line, scrub};
 use crate::store::{Effect, EffectKind, PageRow, Store, StoreError};
 
-/// 120 calls a minute are allowed for one key; the pace allows half.
 const KEY_PACE: &str = "pagerduty";
+/// 120 calls a minute are allowed for one key.
+const BETWEEN: Duration = Duration::from_millis(500);
 const PATIENCE: Duration = Duration::from_secs(20);
 /// What only an operator can repair is tried this seldom.
 const OPERATOR_WAIT: SignedDuration = SignedDuration::from_mins(5);
@@ -191,7 +192,7 @@ impl Pager {
                 client,
                 views,
                 page_from,
-                pace: Pace::default(),
+                pace: Pace::new(BETWEEN),
                 owner,
             }),
         }

@@ -43,6 +43,24 @@ struct Inner {
     owner: String,
 }
 
+/// How Slack is written to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Where a message goes whose own channel takes none.
+    pub default_channel: Option<String>,
+    /// Between two calls about one channel: Slack takes about one a second.
+    pub between: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            default_channel: None,
+            between: Duration::from_secs(1),
+        }
+    }
+}
+
 /// What stopped a delivery.
 enum Fault {
     Slack(SlackError),
@@ -72,15 +90,15 @@ impl SlackDelivery {
         store: Store,
         client: SlackClient,
         views: Views,
-        default_channel: Option<String>,
+        settings: Settings,
         owner: &str,
     ) -> Self {
         let inner = Inner {
             store,
             client,
             views,
-            pace: Pace::default(),
-            default_channel,
+            pace: Pace::new(settings.between),
+            default_channel: settings.default_channel,
             owner: format!("{owner}/slack"),
         };
         Self {

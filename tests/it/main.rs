@@ -8,10 +8,12 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod alerts;
 mod demo_estate;
 mod kube_client;
 mod kube_watch;
 mod monitoring;
+mod notify;
 mod runai_client;
 mod runai_poller;
 mod slack;

@@ -1,0 +1,490 @@
+//! What was decided reaches people: once, in time, and in the end, whatever Slack and PagerDuty do.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use nightbell::alert::Severity;
+use nightbell::alert::service::Alerts;
+use nightbell::alert::settings::Settings as AlertSettings;
+use nightbell::chat::slack::client::{Settings as ClientSettings, SlackClient};
+use nightbell::detect::FailureClass;
+use nightbell::notify::Destination;
+use nightbell::notify::page::Pager;
+use nightbell::notify::pagerduty::{PagerDuty, Settings as PagerSettings};
+use nightbell::notify::slack::{Settings, SlackDelivery};
+use nightbell::notify::view::Views;
+use secrecy::SecretString;
+
+use crate::support::alerting::{
+    CHANNEL, alerts, at, crashed, diagnosis, ingest, kubernetes, settle, symptom,
+};
+use crate::support::database::{TestDatabase, databases, sqlite};
+use crate::support::pagerduty::{FakePagerDuty, Fault as PagerFault, ROUTING_KEY};
+use crate::support::slack::{APP_TOKEN, BOT_TOKEN, FakeSlack, Fault};
+
+fn client(slack: &FakeSlack) -> SlackClient {
+    SlackClient::new(ClientSettings {
+        api_url: Some(slack.api_url()),
+        bot_token: Some(SecretString::from(BOT_TOKEN)),
+        app_token: Some(SecretString::from(APP_TOKEN)),
+        webhook_url: Some(SecretString::from(slack.webhook_url())),
+        timeout: Duration::from_secs(2),
+    })
+    .expect("a client")
+}
+
+fn delivery(db: &TestDatabase, slack: &FakeSlack) -> SlackDelivery {
+    let settings = Settings {
+        default_channel: Some("C0DEFAULT".to_owned()),
+        between: Duration::ZERO,
+    };
+    SlackDelivery::new(
+        db.store.clone(),
+        client(slack),
+        Views::new(db.store.clone(), None),
+        settings,
+        "test",
+    )
+}
+
+fn pager(db: &TestDatabase, duty: &FakePagerDuty) -> Pager {
+    let settings = PagerSettings {
+        events_url: duty.url.clone(),
+        routing_key: SecretString::from(ROUTING_KEY),
+        timeout: Duration::from_secs(2),
+        page: None,
+    };
+    let client = PagerDuty::new(settings).expect("a client");
+    Pager::new(
+        db.store.clone(),
+        client,
+        Views::new(db.store.clone(), None),
+        Severity::High,
+        "test",
+    )
+}
+
+/// Delivers until nothing is due.
+async fn deliver(slack: &SlackDelivery) {
+    while slack.deliver_due().await.expect("the outbox answers") > 0 {}
+}
+
+async fn page(pager: &Pager) {
+    while pager.deliver_due().await.expect("the outbox answers") > 0 {}
+}
+
+/// Delivers again and again, as the worker does, until `done`.
+async fn deliver_until(slack: &SlackDelivery, done: impl Fn() -> bool) {
+    for _ in 0..500 {
+        deliver(slack).await;
+        if done() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("it was never delivered");
+}
+
+#[tokio::test]
+async fn an_alert_is_one_message_that_is_edited_and_a_thread() {
+    for db in databases().await {
+        let (alerts, slack) = (alerts(&db.store), FakeSlack::start().await);
+        let delivery = delivery(&db, &slack);
+        let id = ingest(
+            &alerts,
+            &[kubernetes("train", "u1", vec![crashed("Error", 5)])],
+            10,
+        )
+        .await
+        .remove(0);
+        deliver(&delivery).await;
+        alerts
+            .attach_diagnosis(&id, diagnosis("cuda_oom"), at(12))
+            .await
+            .expect("attached");
+        alerts
+            .acknowledge(&id, "U0MIRA", at(14))
+            .await
+            .expect("acknowledged");
+        deliver(&delivery).await;
+        ingest(&alerts, &[kubernetes("train", "u1", vec![])], 60).await;
+        settle(&alerts, 60).await;
+        deliver(&delivery).await;
+
+        let message = slack.message(0);
+        assert_eq!(message.text, "Resolved · train: recovered");
+        assert_eq!(message.channel, CHANNEL);
+        assert_eq!(
+            slack.calls("chat.postMessage"),
+            3,
+            "the message, the report and the end"
+        );
+        assert!((1..3).all(|n| slack.message(n).thread_ts.as_ref() == Some(&message.ts)));
+        assert_eq!(
+            slack.calls("chat.update"),
+            2,
+            "two changes at once are one edit"
+        );
+        deliver(&delivery).await;
+        assert_eq!(slack.calls("chat.update"), 2);
+    }
+}
+
+#[tokio::test]
+async fn an_outage_of_slack_delays_but_loses_and_repeats_nothing() {
+    let db = sqlite().await;
+    let (alerts, slack) = (alerts(&db.store), FakeSlack::start().await);
+    let delivery = delivery(&db, &slack);
+    slack.set_down(true);
+    let id = ingest(
+        &alerts,
+        &[kubernetes("train", "u1", vec![crashed("Error", 5)])],
+        10,
+    )
+    .await
+    .remove(0);
+    deliver(&delivery).await;
+    alerts
+        .acknowledge(&id, "U0MIRA", at(14))
+        .await
+        .expect("acknowledged");
+    deliver(&delivery).await;
+    slack.set_down(false);
+    deliver_until(&delivery, || {
+        slack.calls("chat.postMessage") > 1 && slack.messages().contains("train")
+    })
+    .await;
+    assert_eq!(
+        slack.messages().matches("High · train").count(),
+        1,
+        "{}",
+        slack.messages()
+    );
+}
+
+#[tokio::test]
+async fn a_post_whose_answer_was_lost_is_found_and_not_repeated() {
+    let db = sqlite().await;
+    let (alerts, slack) = (alerts(&db.store), FakeSlack::start().await);
+    let delivery = delivery(&db, &slack);
+    slack.fail("chat.postMessage", Fault::FatalAfterEffect);
+    ingest(
+        &alerts,
+        &[kubernetes("train", "u1", vec![crashed("Error", 5)])],
+        10,
+    )
+    .await;
+    deliver_until(&delivery, || slack.calls("chat.update") == 1).await;
+    assert_eq!(slack.calls("chat.postMessage"), 1);
+}
+
+#[tokio::test]
+async fn a_process_that_died_between_the_post_and_its_record_does_not_post_twice() {
+    let db = sqlite().await;
+    let (alerts, slack) = (alerts(&db.store), FakeSlack::start().await);
+    let id = ingest(
+        &alerts,
+        &[kubernetes("train", "u1", vec![crashed("Error", 5)])],
+        10,
+    )
+    .await
+    .remove(0);
+    let subject = format!("alert:{id}");
+    db.store
+        .begin_post(&subject, &format!("slack:{CHANNEL}"), Timestamp::now())
+        .await
+        .expect("begun");
+    let views = Views::new(db.store.clone(), None);
+    let card = views
+        .card(&nightbell::notify::Subject::Alert(id))
+        .await
+        .expect("read")
+        .expect("a card");
+    client(&slack)
+        .post(CHANNEL, &card, None, &subject)
+        .await
+        .expect("posted");
+
+    deliver(&delivery(&db, &slack)).await;
+    assert_eq!(slack.calls("chat.postMessage"), 1);
+}
+
+#[tokio::test]
+async fn a_rate_limit_is_obeyed() {
+    let db = sqlite().await;
+    let (alerts, slack) = (alerts(&db.store), FakeSlack::start().await);
+    let delivery = delivery(&db, &slack);
+    slack.fail("chat.postMessage", Fault::RateLimited(1));
+    ingest(
+        &alerts,
+        &[kubernetes("train", "u1", vec![crashed("Error", 5)])],
+        10,
+    )
+    .await;
+    deliver(&delivery).await;
+    deliver(&delivery).await;
+    assert_eq!(
+        slack.calls("chat.postMessage"),
+        1,
+        "not before the time that Slack named"
+    );
+    deliver_until(&delivery, || slack.calls("chat.postMessage") == 2).await;
+}
+
+#[tokio::test]
+async fn a_message_that_cannot_be_edited_is_followed_in_its_thread() {
+    let db = sqlite().await;
+    let (alerts, slack) = (alerts(&db.store), FakeSlack::start().await);
+    let delivery = delivery(&db, &slack);
+    let id = ingest(
+        &alerts,
+        &[kubernetes("train", "u1", vec![crashed("Error", 5)])],
+        10,
+    )
+    .await
+    .remove(0);
+    deliver(&delivery).await;
+    slack.fail("chat.update", Fault::Error("edit_window_closed"));
+    alerts
+        .acknowledge(&id, "U0MIRA", at(14))
+        .await
+        .expect("acknowledged");
+    deliver(&delivery).await;
+    assert_eq!(slack.message(1).thread_ts, Some(slack.message(0).ts));
+}
+
+#[tokio::test]
+async fn a_channel_that_takes_no_messages_is_replaced_by_the_default_one() {
+    let db = sqlite().await;
+    let (alerts, slack) = (alerts(&db.store), FakeSlack::start().await);
+    let delivery = delivery(&db, &slack);
+    slack.fail("chat.postMessage", Fault::Error("is_archived"));
+    ingest(
+        &alerts,
+        &[kubernetes("train", "u1", vec![crashed("Error", 5)])],
+        10,
+    )
+    .await;
+    deliver(&delivery).await;
+    assert_eq!(slack.message(0).channel, "C0DEFAULT");
+}
+
+#[tokio::test]
+async fn a_storm_is_three_messages_and_a_summary() {
+    let db = sqlite().await;
+    let (alerts, slack) = (alerts(&db.store), FakeSlack::start().await);
+    let delivery = delivery(&db, &slack);
+    let jobs: Vec<_> = (0..40)
+        .map(|n| {
+            kubernetes(
+                &format!("job-{n}"),
+                &format!("u{n}"),
+                vec![crashed("Error", 5)],
+            )
+        })
+        .collect();
+    for (second, batch) in (10..).zip(jobs.chunks(10)) {
+        ingest(&alerts, batch, second).await;
+        deliver(&delivery).await;
+    }
+    assert_eq!(slack.calls("chat.postMessage"), 4, "{}", slack.messages());
+    assert!(
+        slack.messages().contains("37 alerts affected"),
+        "{}",
+        slack.messages()
+    );
+}
+
+#[tokio::test]
+async fn a_webhook_is_told_the_beginning_and_the_end() {
+    let db = sqlite().await;
+    let settings = AlertSettings {
+        destinations: vec![Destination::SlackWebhook],
+        ..AlertSettings::default()
+    };
+    let (alerts, slack) = (
+        Alerts::new(db.store.clone(), settings),
+        FakeSlack::start().await,
+    );
+    let delivery = delivery(&db, &slack);
+    let id = ingest(
+        &alerts,
+        &[kubernetes("train", "u1", vec![crashed("Error", 5)])],
+        10,
+    )
+    .await
+    .remove(0);
+    deliver(&delivery).await;
+    alerts
+        .acknowledge(&id, "mira", at(20))
+        .await
+        .expect("acknowledged");
+    deliver(&delivery).await;
+    alerts.resolve(&id, "mira", at(30)).await.expect("resolved");
+    deliver(&delivery).await;
+    assert_eq!(slack.webhook_posts().len(), 2);
+}
+
+#[tokio::test]
+async fn a_high_alert_pages_and_what_people_do_in_chat_is_seen_there() {
+    for db in databases().await {
+        let (alerts, duty) = (alerts(&db.store), FakePagerDuty::start().await);
+        let pager = pager(&db, &duty);
+        let id = ingest(
+            &alerts,
+            &[kubernetes("train", "u1", vec![crashed("OOMKilled", 5)])],
+            10,
+        )
+        .await
+        .remove(0);
+        page(&pager).await;
+        assert_eq!(
+            duty.account().pages,
+            ["train failed: OOMKilled: OOMKilled was stated"]
+        );
+        alerts
+            .acknowledge(&id, "mira", at(20))
+            .await
+            .expect("acknowledged");
+        page(&pager).await;
+        ingest(&alerts, &[kubernetes("train", "u1", vec![])], 60).await;
+        settle(&alerts, 60).await;
+        page(&pager).await;
+        assert_eq!(duty.actions(), ["trigger", "acknowledge", "resolve"]);
+        assert!(duty.account().open.is_empty());
+
+        ingest(
+            &alerts,
+            &[kubernetes("train", "u1", vec![crashed("OOMKilled", 900)])],
+            910,
+        )
+        .await;
+        page(&pager).await;
+        assert_eq!(
+            duty.account().pages.len(),
+            2,
+            "it fails again: someone is to know"
+        );
+        assert!(
+            duty.account()
+                .events
+                .iter()
+                .all(|(_, key)| key.starts_with("nightbell:") && key.ends_with(":crashed"))
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_low_alert_and_a_silenced_one_wake_nobody() {
+    let db = sqlite().await;
+    let (alerts, duty) = (alerts(&db.store), FakePagerDuty::start().await);
+    let pager = pager(&db, &duty);
+    let mut small = kubernetes(
+        "notebook",
+        "u1",
+        vec![symptom(FailureClass::Blocked, "Unschedulable", 5)],
+    );
+    small.subject.gpus = 1.0;
+    ingest(&alerts, &[small], 10).await;
+    let id = ingest(
+        &alerts,
+        &[kubernetes("train", "u2", vec![crashed("Error", 5)])],
+        10,
+    )
+    .await
+    .remove(0);
+    let until = Timestamp::now() + jiff::SignedDuration::from_hours(1);
+    alerts
+        .silence(&id, "mira", until, at(11))
+        .await
+        .expect("silenced");
+    page(&pager).await;
+    assert!(duty.actions().is_empty());
+    alerts
+        .unsilence(&id, "mira", at(30))
+        .await
+        .expect("unsilenced");
+    page(&pager).await;
+    assert_eq!(duty.actions(), ["trigger"]);
+}
+
+#[tokio::test]
+async fn a_page_that_could_not_be_sent_before_the_recovery_is_never_sent() {
+    let db = sqlite().await;
+    let (alerts, duty) = (alerts(&db.store), FakePagerDuty::start().await);
+    let pager = pager(&db, &duty);
+    duty.fail(PagerFault::Status(503));
+    let id = ingest(
+        &alerts,
+        &[kubernetes("train", "u1", vec![crashed("Error", 5)])],
+        10,
+    )
+    .await
+    .remove(0);
+    page(&pager).await;
+    alerts.resolve(&id, "mira", at(30)).await.expect("resolved");
+    while duty.actions().is_empty() {
+        page(&pager).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    page(&pager).await;
+    assert_eq!(
+        duty.actions(),
+        ["resolve"],
+        "the first try might have been heard, so it is resolved"
+    );
+    assert!(duty.account().pages.is_empty());
+}
+
+#[tokio::test]
+async fn a_trigger_whose_answer_was_lost_wakes_only_once() {
+    let db = sqlite().await;
+    let (alerts, duty) = (alerts(&db.store), FakePagerDuty::start().await);
+    let pager = pager(&db, &duty);
+    duty.fail(PagerFault::StatusAfterEffect(502));
+    ingest(
+        &alerts,
+        &[kubernetes("train", "u1", vec![crashed("Error", 5)])],
+        10,
+    )
+    .await;
+    while duty.actions().len() < 2 {
+        page(&pager).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(duty.account().pages.len(), 1);
+}
+
+#[tokio::test]
+async fn a_page_that_pagerduty_dislikes_goes_out_in_its_bare_form() {
+    let db = sqlite().await;
+    let (alerts, duty) = (alerts(&db.store), FakePagerDuty::start().await);
+    duty.account().dislikes_details = true;
+    let mut long = crashed("Error", 5);
+    long.detail = "x".repeat(5_000);
+    ingest(&alerts, &[kubernetes("train", "u1", vec![long])], 10).await;
+    page(&pager(&db, &duty)).await;
+    assert_eq!(duty.account().refused.len(), 1);
+    assert_eq!(duty.account().pages.len(), 1);
+}
+
+#[tokio::test]
+async fn a_rate_limit_of_pagerduty_is_obeyed() {
+    let db = sqlite().await;
+    let (alerts, duty) = (alerts(&db.store), FakePagerDuty::start().await);
+    let pager = pager(&db, &duty);
+    duty.fail(PagerFault::RateLimited(1));
+    ingest(
+        &alerts,
+        &[kubernetes("train", "u1", vec![crashed("Error", 5)])],
+        10,
+    )
+    .await;
+    page(&pager).await;
+    page(&pager).await;
+    assert!(duty.actions().is_empty());
+    while duty.actions().is_empty() {
+        page(&pager).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
