@@ -140,7 +140,6 @@ async fn restart(
         .await
         .map_err(|error| sent_to_runai(&error))?;
     loop {
-        sleep(PHASE_PAUSE).await;
         match client.workload(id).await {
             Ok(detail) if detail.workload.phase == Phase::Stopped => break,
             Ok(detail) if detail.workload.phase == Phase::Deleting => {
@@ -154,7 +153,7 @@ async fn restart(
                 ));
             }
             // Still stopping, or the control plane has a moment's trouble; the action's time-out ends this.
-            Ok(_) | Err(_) => {}
+            Ok(_) | Err(_) => sleep(PHASE_PAUSE).await,
         }
     }
     match safety.still_refused(permit).await {

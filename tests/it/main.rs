@@ -10,6 +10,7 @@ mod support;
 
 mod alerts;
 mod demo_estate;
+mod actions;
 mod kube_client;
 mod kube_watch;
 mod monitoring;
@@ -18,4 +19,5 @@ mod runai_client;
 mod runai_poller;
 mod slack;
 mod slack_client;
+mod safety;
 mod store_effect;
