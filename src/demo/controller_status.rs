@@ -9,9 +9,20 @@ use super::world::{SimJob, SimPod, World};
 use crate::estate::Phase;
 
 impl World {
-    /// Brings the controller's status and the Run:AI phase in line with the pods.
+    /// Has the controller's status and the Run:AI phase brought in line with the pods by the end of the instant.
     pub(super) fn refresh(&mut self, id: u64) {
-        self.refresh_phase(id);
+        self.stale.insert(id);
+    }
+
+    /// Brings everything that was found stale up to date.
+    pub(super) fn settle(&mut self) {
+        for id in std::mem::take(&mut self.stale) {
+            self.refresh_phase(id);
+            self.write_status(id);
+        }
+    }
+
+    fn write_status(&mut self, id: u64) {
         let Some(job) = self
             .jobs
             .get(&id)

@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use serde_json::{Value, json};
 
-use super::events::{About, Reporter};
+use super::events::Reporter;
 use super::kind::Kind;
-use super::objects::{self, controller_kind, stamp};
+use super::objects::{self, controller_kind};
 use super::script::{Cure, JobKind, JobSpec};
 use super::world::{Container, History, SimJob, SimPod, Task, World};
 use crate::estate::Phase;
@@ -418,65 +417,6 @@ impl World {
         }
     }
 
-    /// The node loses a GPU: kernel line, condition, event, and one GPU less to allocate.
-    pub(super) fn lose_gpu(&mut self, name: &str, xid: u32, pci: &str) {
-        let Some(node) = self.nodes.get_mut(name) else {
-            return;
-        };
-        node.lost += 1;
-        let left = node.gpus - node.lost.min(node.gpus);
-        let at = stamp(self.now);
-        let message = format!(
-            "NVRM: Xid (PCI:{pci}): {xid}, pid=48213, name=python, GPU has fallen off the bus."
-        );
-        let reason = format!("NvidiaXID{xid}Error");
-        if let Some(object) = self.cluster.get(Kind::Node, "", name) {
-            let mut value = object.value();
-            value["status"]["allocatable"]["nvidia.com/gpu"] = left.to_string().into();
-            set_condition(
-                &mut value["status"]["conditions"],
-                json!({"type": "AcceleratedHardwareReady", "status": "False", "lastHeartbeatTime": at,
-                    "lastTransitionTime": at, "reason": reason, "message": message}),
-            );
-            self.cluster.put(Kind::Node, value);
-        }
-        self.emit(
-            &Self::about_node(name),
-            Reporter::NodeMonitor,
-            "Warning",
-            &reason,
-            &message,
-            &[],
-        );
-    }
-
-    /// Cordons or uncordons a node.
-    pub(super) fn cordon(&mut self, name: &str, on: bool) {
-        let Some(node) = self.nodes.get_mut(name) else {
-            return;
-        };
-        if node.unschedulable == on {
-            return;
-        }
-        node.unschedulable = on;
-        let reason = if on {
-            "NodeNotSchedulable"
-        } else {
-            "NodeSchedulable"
-        };
-        let about: About = Self::about_node(name);
-        let message = format!("Node {name} status is now: {reason}");
-        self.emit(
-            &about,
-            Reporter::NodeController,
-            "Normal",
-            reason,
-            &message,
-            &[],
-        );
-        self.retry_waiting();
-    }
-
     /// Deletes a job with all that belongs to it. Run:AI shows it as deleting for a moment.
     pub(super) fn delete_job(&mut self, id: u64) {
         let Some(job) = self.jobs.get_mut(&id).filter(|job| job.deleted.is_none()) else {
@@ -503,19 +443,5 @@ impl World {
         if let Some(job) = self.jobs.get_mut(&id) {
             job.deleted = Some(now);
         }
-    }
-}
-
-/// Replaces the condition of the same type.
-fn set_condition(conditions: &mut Value, condition: Value) {
-    let Some(list) = conditions.as_array_mut() else {
-        return;
-    };
-    match list
-        .iter_mut()
-        .find(|other| other["type"] == condition["type"])
-    {
-        Some(other) => *other = condition,
-        None => list.push(condition),
     }
 }

@@ -115,6 +115,7 @@ impl SimEstate {
                 pool: pool.to_owned(),
                 gpus,
                 lost: 0,
+                silent: false,
                 used: 0,
                 unschedulable: false,
             };
@@ -203,6 +204,11 @@ impl SimEstate {
         self.change(|world| world.lose_gpu(node, xid, "0000:5d:00"));
     }
 
+    /// A node stops reporting, or reports again. Its pods are left as they are.
+    pub fn node_ready(&self, node: &str, ready: bool) {
+        self.change(|world| world.node_ready(node, ready));
+    }
+
     /// The scheduler preempts a job for another one of its project; it comes back after `back`.
     pub fn preempt(&self, namespace: &str, name: &str, by: &str, back: Duration) {
         self.with_job(namespace, name, |world, job| world.preempt(job, by, back));
@@ -263,6 +269,7 @@ impl SimEstate {
         let (result, version) = {
             let mut world = self.lock();
             let result = act(&mut world);
+            world.settle();
             (result, world.cluster.version())
         };
         self.changed

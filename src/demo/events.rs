@@ -26,6 +26,8 @@ pub(super) enum Reporter {
     Kubelet,
     /// The scheduler uses the newer form of events: `eventTime`, no count, no first and last time.
     Scheduler,
+    /// Kubernetes' own scheduler, for pods that Run:AI does not know.
+    DefaultScheduler,
     JobController,
     TrainingOperator,
     NodeMonitor,
@@ -33,10 +35,25 @@ pub(super) enum Reporter {
 }
 
 impl Reporter {
+    /// The scheduler of a job's pods.
+    pub(super) fn scheduler(runai: bool) -> Self {
+        if runai {
+            Self::Scheduler
+        } else {
+            Self::DefaultScheduler
+        }
+    }
+
+    /// Schedulers write events in the newer form.
+    fn schedules(self) -> bool {
+        matches!(self, Self::Scheduler | Self::DefaultScheduler)
+    }
+
     fn component(self) -> &'static str {
         match self {
             Self::Kubelet => "kubelet",
             Self::Scheduler => "runai-scheduler",
+            Self::DefaultScheduler => "default-scheduler",
             Self::JobController => "job-controller",
             Self::TrainingOperator => "pytorchjob-controller",
             Self::NodeMonitor => "node-monitoring-agent",
@@ -114,7 +131,7 @@ impl World {
             .repeats
             .get(&key)
             .and_then(|name| self.cluster.get(Kind::Event, &about.namespace, name))
-            .filter(|_| reporter != Reporter::Scheduler);
+            .filter(|_| !reporter.schedules());
         if let Some(earlier) = earlier {
             let mut event = earlier.value();
             let count = event["count"].as_u64().unwrap_or(1);
@@ -171,7 +188,7 @@ impl World {
                 event["metadata"]["annotations"][*key] = (*value).into();
             }
         }
-        if reporter == Reporter::Scheduler {
+        if reporter.schedules() {
             event["source"] = json!({});
             event["firstTimestamp"] = Value::Null;
             event["lastTimestamp"] = Value::Null;

@@ -27,6 +27,7 @@ impl World {
             return;
         };
         let (job_id, gpus) = (job.id, job.spec.gpus);
+        let scheduler = Reporter::scheduler(job.spec.runai);
         if let Start::OverQuota {
             requested,
             quota,
@@ -64,6 +65,7 @@ impl World {
         let room = self.nodes.iter().find(|(name, node)| {
             node.pool == pool
                 && !node.unschedulable
+                && !node.silent
                 && !avoid.contains(name)
                 && node.gpus.saturating_sub(node.lost) >= node.used + gpus
         });
@@ -98,14 +100,7 @@ impl World {
                 "Successfully assigned {}/{} to {name}",
                 about.namespace, about.name
             );
-            self.emit(
-                &about,
-                Reporter::Scheduler,
-                "Normal",
-                "Scheduled",
-                &message,
-                &[],
-            );
+            self.emit(&about, scheduler, "Normal", "Scheduled", &message, &[]);
         }
         self.refresh(job_id);
         self.plan(
@@ -125,17 +120,17 @@ impl World {
         pod.unschedulable = Some(message.to_owned());
         self.waiting.insert(uid.to_owned());
         self.write_pod(uid);
+        let runai = self.jobs.get(&job).is_some_and(|job| job.spec.runai);
+        let reason = if runai {
+            "Unschedulable"
+        } else {
+            "FailedScheduling"
+        };
         if let Some(about) = self.about_pod(uid) {
-            self.emit(
-                &about,
-                Reporter::Scheduler,
-                "Warning",
-                "Unschedulable",
-                message,
-                &[],
-            );
+            let scheduler = Reporter::scheduler(runai);
+            self.emit(&about, scheduler, "Warning", reason, message, &[]);
         }
-        if let Some(about) = self.about_pod_group(job) {
+        if let Some(about) = self.about_pod_group(job).filter(|_| runai) {
             self.emit(
                 &about,
                 Reporter::Scheduler,
@@ -207,7 +202,7 @@ impl World {
         self.job_pods(job)
             .filter(|pod| pod.deleting.is_none())
             .filter_map(|pod| self.nodes.get(pod.node.as_deref()?))
-            .any(|node| node.lost > 0)
+            .any(|node| node.lost > 0 || node.silent)
     }
 
     /// One more attempt at a container that cannot start: the full words first, then the short ones.

@@ -18,6 +18,7 @@ mod kubernetes_log;
 mod kubernetes_watch;
 mod kubernetes_write;
 mod logs;
+mod nodes;
 mod objects;
 mod patch;
 mod pod_status;

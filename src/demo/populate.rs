@@ -78,6 +78,7 @@ impl World {
             pool: "load".to_owned(),
             gpus: GPUS_PER_NODE,
             lost: 0,
+            silent: false,
             used: 1,
             unschedulable: false,
         };

@@ -356,7 +356,7 @@ async fn clusters(State(api): State<Api>) -> Response {
         "uuid": CLUSTER_ID, "name": CLUSTER_NAME, "tenantId": TENANT_ID, "createdAt": "2026-01-05T08:00:00.000Z",
         "domain": "demo.local", "version": "2.24.12", "updatedAt": now, "deletedAt": null, "lastLiveness": now,
         "status": {"state": "Connected", "conditions": [], "operands": {},
-            "platform": {"type": "Vanilla", "kubeVersion": "1.33.4"}, "dependencies": {"required": {}, "optional": {}}}
+            "platform": {"type": "vanilla", "kubeVersion": "1.33.4"}, "dependencies": {"required": {}, "optional": {}}}
     }]))
     .into_response()
 }

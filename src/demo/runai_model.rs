@@ -182,21 +182,17 @@ impl World {
 
     /// Why a pending workload waits, as the detailed form adds it: one entry per node pool.
     pub(super) fn pending_messages(&self, job: &SimJob) -> Vec<Value> {
-        if job.phase != Phase::Pending {
+        // An entry must name one of the two reasons, so plain lack of room is told by the phase message alone.
+        if !self.over_quota(job) {
             return Vec::new();
         }
-        let reason = if self.over_quota(job) {
-            json!("NonPreemptibleOverQuota")
-        } else {
-            Value::Null
-        };
         let message = self
             .job_pods(job.id)
             .find_map(|pod| pod.unschedulable.as_deref());
         message
             .map(|message| {
-                json!({"nodePool": job.spec.pool, "phaseReason": reason, "reason": message, "orgType": "PROJECT",
-                    "userMessage": message})
+                json!({"nodePool": job.spec.pool, "phaseReason": "NonPreemptibleOverQuota", "reason": message,
+                    "orgType": "PROJECT", "userMessage": message})
             })
             .into_iter()
             .collect()

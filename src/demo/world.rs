@@ -16,6 +16,8 @@ pub(super) struct SimNode {
     pub(super) gpus: u32,
     /// GPUs that the device plugin has taken out of service.
     pub(super) lost: u32,
+    /// Its kubelet has not been heard.
+    pub(super) silent: bool,
     pub(super) used: u32,
     pub(super) unschedulable: bool,
 }
@@ -193,6 +195,8 @@ pub(super) struct World {
     pub(super) logs: HashMap<String, Vec<Vec<Line>>>,
     /// Event objects that grow a count instead of repeating: (object uid, reason, message) to name.
     pub(super) repeats: HashMap<(String, String, String), String>,
+    /// Jobs whose status and phase no longer tell the truth.
+    pub(super) stale: BTreeSet<u64>,
     /// Scripts run this many times faster than written.
     pub(super) speed: f64,
     pub(super) rng: fastrand::Rng,
@@ -217,6 +221,7 @@ impl World {
             waiting: BTreeSet::new(),
             logs: HashMap::new(),
             repeats: HashMap::new(),
+            stale: BTreeSet::new(),
             speed,
             rng: fastrand::Rng::with_seed(seed),
             queue: BTreeMap::new(),
@@ -231,9 +236,14 @@ impl World {
                 break;
             }
             let ((at, _), task) = entry.remove_entry();
-            self.now = self.now.max(at);
+            if at > self.now {
+                // What happens at one instant to many pods of a job is summed up once.
+                self.settle();
+                self.now = at;
+            }
             self.carry_out(task);
         }
+        self.settle();
         self.now = self.now.max(now);
     }
 
