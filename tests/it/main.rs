@@ -8,16 +8,16 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod actions;
 mod alerts;
 mod demo_estate;
-mod actions;
 mod kube_client;
 mod kube_watch;
 mod monitoring;
 mod notify;
 mod runai_client;
 mod runai_poller;
+mod safety;
 mod slack;
 mod slack_client;
-mod safety;
 mod store_effect;

@@ -2,6 +2,7 @@
 
 pub mod alerting;
 pub mod cluster;
+pub mod bot;
 pub mod database;
 pub mod kube_api;
 pub mod pagerduty;
