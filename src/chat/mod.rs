@@ -3,3 +3,4 @@
 pub mod alert;
 pub mod card;
 pub mod slack;
+pub mod terminal;

@@ -1,11 +1,23 @@
 //! The one desk behind every surface: a sentence, button, command line or API call becomes a [`Command`] with a
 //! [`Principal`], is executed in one place, and gives one [`Answer`].
 
+mod alerts;
+mod approvals;
+mod emergency;
+mod execute;
+mod help;
+mod jobs;
+mod monitoring;
+mod reply;
+mod say;
 pub mod understand;
 
 use serde::{Deserialize, Serialize};
 
 use crate::chat::card::{Card, Verb};
+
+pub use execute::{Analyze, Collect, Desk, Settings};
+pub use say::{ask_json, ask_offline};
 
 /// Who asks, and from where.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,6 +85,11 @@ pub enum Command {
         reason: Option<String>,
     },
     ListSilences,
+    /// Silences an alert, by id or short number.
+    Silence {
+        alert: String,
+        duration_seconds: u64,
+    },
     RemoveSilence {
         alert: String,
     },

@@ -12,6 +12,7 @@ mod execution;
 mod inbox;
 mod job;
 mod message;
+mod pending_command;
 mod setting;
 
 use std::str::FromStr;
@@ -27,6 +28,7 @@ pub use effect::{Effect, EffectKind, NewEffect};
 pub use execution::ExecutionStep;
 pub use inbox::{InboxRow, NewDelivery, Recorded};
 pub use message::{Message, PageRow};
+pub use pending_command::Taken;
 
 /// Every migration, in order. Append only.
 const MIGRATIONS: &[(i64, &str, &str)] = &[
@@ -38,6 +40,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         include_str!("../../migrations/0004_safety.sql"),
     ),
     (5, "inbox", include_str!("../../migrations/0005_inbox.sql")),
+    (
+        6,
+        "pending_command",
+        include_str!("../../migrations/0006_pending_command.sql"),
+    ),
 ];
 
 /// Readers beside the one SQLite writer: the page, the API and workers seldom read at once.

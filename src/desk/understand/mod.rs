@@ -337,6 +337,9 @@ fn alone(sentence: &Sentence, mentions: &Mentions, language: &Language) -> Under
         // Mostly words that were never heard at this desk.
         scores[class(Intent::OutOfScope)] += 3.0;
     }
+    if rules::is_of_no_trade(&words) {
+        scores[class(Intent::OutOfScope)] += 2.5;
+    }
     if sentence.question && guess[class(Intent::Help)] > 0.1 {
         scores[class(Intent::Help)] += 0.5;
     }

@@ -304,7 +304,7 @@ const FILLERS: &[&str] = &[
 ];
 
 /// One concept, one word: what the classifier need not tell apart.
-fn concept(word: &str) -> Option<&'static str> {
+pub(super) fn concept(word: &str) -> Option<&'static str> {
     Some(match word {
         "jobs" | "workloads" | "trainings" | "runs" | "experiments" => "=jobs",
         "job" | "workload" | "training" | "run" | "experiment" | "deployment" | "pod" => "=job",

@@ -487,6 +487,61 @@ const RULES: &[(Intent, f32, &str)] = &[
         r"\bwhat (have|did|has) (you|nightbell|it|the bot) (been )?(learn|learned|learnt|learning)\b|\b(last|re)? ?trained\b|\bdecision log\b|\bknowledge base\b|\bhow accurate\b",
     ),
     (
+        Intent::Greeting,
+        4.5,
+        r"^(hi|hello|hey|hiya|howdy|yo|good (morning|evening|afternoon|day|night)|morning|thanks|thank you|cheers|bye|goodbye|greetings)\b( [\w']+){0,4}$",
+    ),
+    (
+        Intent::MonitoringStatus,
+        4.5,
+        r"\b(your )?eyes on\b.{0,12}\b(right now|now|currently|at the moment)?$|\b(time|when) .{0,16}you (polled|checked|synced|looked)\b|\b(alerts|messages) (have you|did you|were) (sent|send)\b",
+    ),
+    (
+        Intent::MonitoringStatus,
+        3.0,
+        r"\b(your|all|any|which|are|do) .{0,10}\b(sources|feeds|data sources)\b",
+    ),
+    (
+        Intent::WhyPending,
+        4.0,
+        r"\bhow (long|much longer)\b.{0,40}\b(wait|pending|queue|queued|waiting)\b",
+    ),
+    (
+        Intent::ApprovalsList,
+        4.0,
+        r"^(what|which|anything|is|are)\b.{0,30}\b(waiting|waits|needs?|pending|awaiting|requires?)\b.{0,16}\b(sign-off|approval|decision|okay|go-ahead|permission)\b",
+    ),
+    (
+        Intent::LearningStatus,
+        5.0,
+        r"\b(when|how often|last)\b.{0,20}\b(re)?train(ed)?\b",
+    ),
+    (
+        Intent::Report,
+        4.0,
+        r"\bhow (many|often)\b.{0,24}\b(failed|fail|failures|incidents|crashed)\b.{0,16}_since_",
+    ),
+    (
+        Intent::Report,
+        3.0,
+        r"\bwhich (node|cause|project|team|image|user)s? (causes?|fails?|has|had|breaks?|produces?) .{0,12}(most|failures|often)",
+    ),
+    (
+        Intent::Troubleshoot,
+        3.5,
+        r"\b(dig into|look into|figure out|get to the bottom|find out)\b.{0,40}(_name_|job|it\b|failure|failed|crash)",
+    ),
+    (
+        Intent::ListIncidents,
+        4.0,
+        r"\b(every|all|each) (_sev_ )?(alert|incident|outage)\b|\b_sev_ (incidents|alerts|ones)\b",
+    ),
+    (
+        Intent::IncidentShow,
+        4.0,
+        r"^(open|view|see|check|look at|show|display|read)( me)?( the)?( incident| alert| ticket)? (_inc_|_num_)( for me| details)?$",
+    ),
+    (
         Intent::Help,
         5.0,
         r"^((please|i|need|some|can you|hey) )*help( me)?( please)?$|\bwhat (can|could|all can) you (do|help|handle|tell|understand)\b|\bwhat are you( for| able to do)?$|^who are you\b|^commands$|^usage$",
@@ -546,6 +601,97 @@ pub(super) fn is_foreign(shape: &str) -> bool {
         .expect("the pattern is read by a test")
     });
     FOREIGN.is_match(shape)
+}
+
+/// Words of this trade. A sentence without any of them, and without a name or number, is hardly meant for this desk.
+const TRADE: &[&str] = &[
+    "on-call",
+    "call",
+    "duty",
+    "pager",
+    "shift",
+    "rota",
+    "cluster",
+    "node",
+    "nodes",
+    "help",
+    "commands",
+    "everything",
+    "anything",
+    "wrong",
+    "fire",
+    "broken",
+    "attention",
+    "sources",
+    "projects",
+    "project",
+    "namespace",
+    "dry",
+    "quota",
+    "polling",
+    "poll",
+    "threshold",
+    "emergency",
+    "switch",
+    "again",
+    "sign-off",
+    "pods",
+    "pod",
+    "restart",
+    "service",
+    "maintenance",
+    "escalate",
+    "examples",
+    "capabilities",
+    "features",
+    "nightbell",
+    "healthy",
+    "scope",
+    "queue",
+    "failures",
+    "failure",
+    "alerting",
+    "notifications",
+    "notify",
+    "rollback",
+    "postmortem",
+    "mttr",
+    "mtbf",
+    "uptime",
+    "sla",
+    "brake",
+    "confidence",
+    "retrain",
+    "running",
+    "stuck",
+    "root",
+    "cause",
+    "interval",
+    "lag",
+    "primary",
+    "secondary",
+    "manager",
+    "engineer",
+    "jobs",
+    "watcher",
+    "ok",
+    "fine",
+    "do",
+    "you",
+    "this",
+    "that",
+    "it",
+    "happened",
+    "before",
+];
+
+/// Whether nothing in the words belongs to the trade.
+pub(super) fn is_of_no_trade(words: &[String]) -> bool {
+    !words.iter().any(|word| {
+        word.starts_with('_') && !matches!(word.as_str(), "_since_" | "_num_" | "_dur_")
+            || super::model::concept(word).is_some()
+            || TRADE.contains(&word.as_str())
+    })
 }
 
 /// What is wanted of a sentence whose command is negated ("don't restart it").

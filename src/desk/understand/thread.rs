@@ -332,6 +332,16 @@ fn is_fragment(words: &[&str], found: &Mentions) -> bool {
         "incidents",
         "alerts",
         "workloads",
+        "last",
+        "first",
+        "latest",
+        "past",
+        "show",
+        "me",
+        "all",
+        "give",
+        "list",
+        "get",
     ];
     let mentions_something = found.names.iter().any(|name| name.sort != Sort::Node)
         || found.duration.is_some()

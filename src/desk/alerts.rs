@@ -1,0 +1,381 @@
+//! Alerts: lists, one in full, and the buttons under them.
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
+
+use super::execute::{Desk, who};
+use super::reply::{
+    ago, answer, card, clock, code, counted, header, length, problem, say, small, unavailable,
+};
+use super::{Answer, JobQuery, Outcome, Principal};
+use crate::alert::service::AlertError;
+use crate::alert::{Alert, AlertState, Severity};
+use crate::chat::alert::{AlertView, card as alert_card};
+use crate::chat::card::{Block, Tone, Verb};
+use crate::estate::JobKey;
+use crate::redact;
+use crate::store::AlertFilter;
+
+/// Rows of a list in chat.
+const ROWS: usize = 25;
+const READ: i64 = 500;
+/// A silence of less would end before it is noticed.
+const SHORTEST_SILENCE: u64 = 60;
+/// Thirty days: what is silent for longer is not an alert any more.
+const LONGEST_SILENCE: u64 = 30 * 86_400;
+
+impl Desk {
+    pub(super) async fn list_alerts(&self, all: bool, now: Timestamp) -> Answer {
+        let filter = AlertFilter {
+            resolved: all,
+            limit: READ,
+            ..AlertFilter::default()
+        };
+        match self.alerts.list(filter).await {
+            Ok(alerts) => self.alert_list(&alerts, all, now),
+            Err(error) => failed(&error),
+        }
+    }
+
+    /// The list as an answer; `all` says that resolved ones were asked for too.
+    pub(super) fn alert_list(&self, alerts: &[Alert], all: bool, now: Timestamp) -> Answer {
+        let open = alerts
+            .iter()
+            .filter(|alert| alert.state != AlertState::Resolved)
+            .count();
+        let headline = match (all, open) {
+            (true, _) => format!("{}, {open} open", counted(alerts.len(), "alert")),
+            (false, 0) => "No open alerts".to_owned(),
+            (false, open) => counted(open, "open alert"),
+        };
+        let mut blocks = vec![header(&headline)];
+        if !alerts.is_empty() {
+            blocks.push(Block::Table {
+                header: ["#", "Severity", "Job", "Failure", "State", "Since"]
+                    .map(str::to_owned)
+                    .to_vec(),
+                rows: alerts
+                    .iter()
+                    .take(ROWS)
+                    .map(|alert| row(alert, now))
+                    .collect(),
+            });
+        }
+        if alerts.len() > ROWS {
+            blocks.push(small(&format!("And {} more.", alerts.len() - ROWS)));
+        }
+        let complaints = self.complaints(now);
+        if !complaints.is_empty() {
+            blocks.push(small(&format!(
+                "There may be more: {}.",
+                complaints.join("; ")
+            )));
+        }
+        let tone = match (open, complaints.is_empty()) {
+            (0, true) => Tone::Good,
+            (0, false) => Tone::Warning,
+            (_, _) => Tone::Bad,
+        };
+        answer(
+            card(tone, &headline, blocks),
+            json!({ "alerts": alerts, "stale": complaints }),
+        )
+    }
+
+    pub(super) async fn show_alert(&self, number: i64) -> Answer {
+        match self.alerts.by_number(number).await {
+            Ok(alert) => self.shown(alert).await,
+            Err(error) => failed(&error),
+        }
+    }
+
+    /// One alert as its message shows it, with its timeline in the body.
+    async fn shown(&self, alert: Alert) -> Answer {
+        let approval = match &alert.approval_id {
+            Some(id) => self
+                .store
+                .approval(id)
+                .await
+                .map(|found| found.map(|(approval, _)| approval)),
+            None => Ok(None),
+        };
+        let execution = self.store.latest_execution_of(&alert.id).await;
+        let timeline = self.store.timeline(&alert.id).await;
+        match (approval, execution, timeline) {
+            (Ok(approval), Ok(execution), Ok(timeline)) => {
+                let body = json!({
+                    "alert": alert, "approval": approval, "execution": execution,
+                    "timeline": timeline.iter().map(|entry| json!({
+                        "at": entry.at, "kind": entry.kind, "actor": entry.actor, "note": entry.note,
+                    })).collect::<Vec<_>>(),
+                });
+                let view = AlertView {
+                    alert,
+                    approval,
+                    execution,
+                    links: Vec::new(),
+                };
+                answer(alert_card(&view), body)
+            }
+            (Err(error), _, _) | (_, Err(error), _) | (_, _, Err(error)) => unavailable(&error),
+        }
+    }
+
+    pub(super) async fn press(
+        &self,
+        principal: &Principal,
+        verb: Verb,
+        id: &str,
+        reason: Option<&str>,
+        now: Timestamp,
+    ) -> Answer {
+        let by = who(principal);
+        match verb {
+            Verb::Approve => self.decide(principal, id, true, reason, now).await,
+            Verb::Deny => self.decide(principal, id, false, reason, now).await,
+            Verb::Acknowledge => done(self.alerts.acknowledge(id, &by, now).await, |alert| {
+                format!("Alert #{} is acknowledged by {by}.", alert.number)
+            }),
+            Verb::Resolve => done(self.alerts.resolve(id, &by, now).await, |alert| {
+                format!(
+                    "Alert #{} is resolved by {by}. What fails after this opens it again.",
+                    alert.number
+                )
+            }),
+            Verb::Silence1h => self.silence(principal, id, 3_600, now).await,
+            Verb::Silence4h => self.silence(principal, id, 4 * 3_600, now).await,
+            Verb::Silence1d => self.silence(principal, id, 86_400, now).await,
+            Verb::ThumbsUp | Verb::ThumbsDown => {
+                let up = verb == Verb::ThumbsUp;
+                let mut answer = done(self.alerts.feedback(id, &by, up, now).await, |alert| {
+                    format!(
+                        "Noted for alert #{}: {}. Thank you.",
+                        alert.number,
+                        if up {
+                            "this helped"
+                        } else {
+                            "this did not help"
+                        }
+                    )
+                });
+                answer.private = true;
+                answer
+            }
+            Verb::Troubleshoot => done(self.alerts.troubleshoot(id, now).await, |alert| {
+                format!(
+                    "Looking at {} again; the report follows in the alert's thread.",
+                    code(&alert.subject.name)
+                )
+            }),
+            Verb::ShowLogs => match self.alerts.get(id).await {
+                Ok(alert) => {
+                    let key = JobKey {
+                        cluster: alert.subject.cluster,
+                        namespace: alert.subject.namespace,
+                        name: alert.subject.name,
+                    };
+                    super::jobs::logs(&(self.collect)(key, now).await)
+                }
+                Err(error) => failed(&error),
+            },
+            Verb::Confirm => self.confirm(principal, id, now).await,
+            Verb::Cancel => self.cancel(principal, id, now).await,
+        }
+    }
+
+    pub(super) async fn silence(
+        &self,
+        principal: &Principal,
+        alert: &str,
+        duration_seconds: u64,
+        now: Timestamp,
+    ) -> Answer {
+        if !(SHORTEST_SILENCE..=LONGEST_SILENCE).contains(&duration_seconds) {
+            return problem(
+                Outcome::Invalid,
+                "A silence lasts from one minute to thirty days.",
+                "For example `silence #12 for 4 hours`.",
+            );
+        }
+        let seconds = i64::try_from(duration_seconds).unwrap_or(i64::MAX);
+        let until = now
+            .checked_add(SignedDuration::from_secs(seconds))
+            .unwrap_or(Timestamp::MAX);
+        let id = match self.alert_id(alert).await {
+            Ok(id) => id,
+            Err(answer) => return *answer,
+        };
+        done(
+            self.alerts.silence(&id, &who(principal), until, now).await,
+            |alert| {
+                format!(
+                    "Alert #{} is silenced for {}, until {}.",
+                    alert.number,
+                    length(seconds),
+                    clock(until, now)
+                )
+            },
+        )
+    }
+
+    pub(super) async fn remove_silence(
+        &self,
+        principal: &Principal,
+        alert: &str,
+        now: Timestamp,
+    ) -> Answer {
+        let id = match self.alert_id(alert).await {
+            Ok(id) => id,
+            Err(answer) => return *answer,
+        };
+        done(
+            self.alerts.unsilence(&id, &who(principal), now).await,
+            |alert| format!("Alert #{} is no longer silenced.", alert.number),
+        )
+    }
+
+    pub(super) async fn list_silences(&self, now: Timestamp) -> Answer {
+        let alerts = match self
+            .alerts
+            .list(AlertFilter {
+                limit: READ,
+                ..AlertFilter::default()
+            })
+            .await
+        {
+            Ok(alerts) => alerts,
+            Err(error) => return failed(&error),
+        };
+        let silenced: Vec<&Alert> = alerts.iter().filter(|alert| alert.silenced(now)).collect();
+        let headline = match silenced.len() {
+            0 => "Nothing is silenced".to_owned(),
+            count => format!("{} silenced", counted(count, "alert")),
+        };
+        let mut blocks = vec![header(&headline)];
+        if !silenced.is_empty() {
+            let rows = silenced
+                .iter()
+                .take(ROWS)
+                .map(|alert| {
+                    let until = alert
+                        .silenced_until
+                        .map_or_else(String::new, |until| clock(until, now));
+                    vec![
+                        alert.number.to_string(),
+                        alert.subject.name.clone(),
+                        alert.failure.clone(),
+                        until,
+                    ]
+                })
+                .collect();
+            blocks.push(Block::Table {
+                header: ["#", "Job", "Failure", "Until"].map(str::to_owned).to_vec(),
+                rows,
+            });
+            blocks.push(small("`unsilence #N` ends one early."));
+        }
+        let body = json!({ "silences": silenced.iter().map(|alert| json!({
+            "alert": alert.id, "number": alert.number, "job": alert.subject.name, "namespace": alert.subject.namespace,
+            "project": alert.subject.project, "until": alert.silenced_until,
+        })).collect::<Vec<_>>() });
+        answer(card(Tone::Info, &headline, blocks), body)
+    }
+
+    /// The id behind an id or a short number.
+    pub(super) async fn alert_id(&self, named: &str) -> Result<String, Box<Answer>> {
+        match named.trim().trim_start_matches('#').parse::<i64>() {
+            Ok(number) => match self.alerts.by_number(number).await {
+                Ok(alert) => Ok(alert.id),
+                Err(error) => Err(Box::new(failed(&error))),
+            },
+            Err(_) => Ok(named.to_owned()),
+        }
+    }
+
+    /// The newest open alert of a job.
+    pub(super) async fn alert_of(&self, query: &JobQuery) -> Result<Alert, Box<Answer>> {
+        let alerts = self
+            .alerts
+            .list(AlertFilter {
+                limit: READ,
+                ..AlertFilter::default()
+            })
+            .await
+            .map_err(|error| Box::new(failed(&error)))?;
+        let fits = |alert: &&Alert| {
+            alert.subject.name.eq_ignore_ascii_case(&query.name)
+                && query
+                    .namespace
+                    .as_ref()
+                    .is_none_or(|namespace| alert.subject.namespace == *namespace)
+                && query
+                    .project
+                    .as_ref()
+                    .is_none_or(|project| alert.subject.project.as_ref() == Some(project))
+        };
+        alerts.iter().find(fits).cloned().ok_or_else(|| {
+            Box::new(problem(
+                Outcome::NotFound,
+                format!("Job {} has no open alert.", code(&query.name)),
+                "`list alerts` shows all that are open.",
+            ))
+        })
+    }
+}
+
+fn row(alert: &Alert, now: Timestamp) -> Vec<String> {
+    let state = match alert.state {
+        AlertState::Open if alert.silenced(now) => "silenced".to_owned(),
+        AlertState::Open => "open".to_owned(),
+        AlertState::Acknowledged => format!(
+            "acknowledged by {}",
+            alert.acknowledged_by.as_deref().unwrap_or("someone")
+        ),
+        AlertState::Mitigating => "mitigating".to_owned(),
+        AlertState::Resolved => alert
+            .resolution
+            .clone()
+            .unwrap_or_else(|| "resolved".to_owned()),
+    };
+    vec![
+        alert.number.to_string(),
+        severity(alert.severity).to_owned(),
+        alert.subject.name.clone(),
+        redact::line(&alert.failure, 60),
+        state,
+        ago(alert.opened, now),
+    ]
+}
+
+pub(super) fn severity(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Low => "low",
+        Severity::Medium => "medium",
+        Severity::High => "high",
+        Severity::Critical => "critical",
+    }
+}
+
+fn done(result: Result<Alert, AlertError>, text: impl FnOnce(&Alert) -> String) -> Answer {
+    match result {
+        Ok(alert) => {
+            let text = text(&alert);
+            answer(
+                card(Tone::Good, &text, vec![say(&text)]),
+                json!({ "alert": alert }),
+            )
+        }
+        Err(error) => failed(&error),
+    }
+}
+
+fn failed(error: &AlertError) -> Answer {
+    match error {
+        AlertError::NotFound(named) => problem(
+            Outcome::NotFound,
+            format!("There is no alert {}.", code(named)),
+            "`list alerts` shows those that are open.",
+        ),
+        AlertError::Store(_) => unavailable(error),
+    }
+}

@@ -1,0 +1,169 @@
+//! The desk itself: what it holds, and which file answers which command.
+
+use std::sync::{Arc, PoisonError};
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use jiff::Timestamp;
+
+use super::understand::{self, Known};
+use super::{Answer, Command, Handler, JobQuery, Outcome, Principal, reply};
+use crate::alert::service::Alerts;
+use crate::detect::Thresholds;
+use crate::diagnose::{Diagnosis, Evidence};
+use crate::estate::{JobKey, SharedEstate};
+use crate::safety::{Safety, approvers};
+use crate::store::Store;
+use crate::watch::control::MonitoringControl;
+use crate::watch::sources::Sources;
+
+/// Collects the evidence of one job, within its own time limit.
+pub type Collect = Arc<dyn Fn(JobKey, Timestamp) -> BoxFuture<'static, Evidence> + Send + Sync>;
+/// Turns evidence into a diagnosis.
+pub type Analyze = Arc<dyn Fn(&Evidence) -> Diagnosis + Send + Sync>;
+
+/// What the desk is told about how this bot is set up.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// Whether everything it sees is simulated.
+    pub demo: bool,
+    /// What could be watched but is not set up, each with the way to set it up: "Run:AI (set `RUNAI_BASE_URL` …)".
+    pub not_configured: Vec<String>,
+    /// Seconds between two polls of Run:AI.
+    pub poll_interval_seconds: u64,
+    /// Only failing workloads are looked at.
+    pub monitor_only_failed: bool,
+    /// Where alerts go, for people: "Slack C0123", "console".
+    pub destinations: Vec<String>,
+    /// When a wait counts as a failure; the same as the pipeline judges by.
+    pub thresholds: Thresholds,
+}
+
+/// Everything that answers are made from. Cheap to clone.
+#[derive(Clone)]
+pub struct Desk {
+    pub store: Store,
+    pub estate: SharedEstate,
+    pub monitoring: MonitoringControl,
+    pub sources: Sources,
+    pub alerts: Alerts,
+    pub safety: Safety,
+    pub collect: Collect,
+    pub analyze: Analyze,
+    pub settings: Arc<Settings>,
+}
+
+impl Desk {
+    /// Answers one command now.
+    pub async fn execute(&self, principal: &Principal, command: Command) -> Answer {
+        self.execute_at(principal, command, Timestamp::now()).await
+    }
+
+    /// As [`Desk::execute`], at a given time.
+    pub async fn execute_at(
+        &self,
+        principal: &Principal,
+        command: Command,
+        now: Timestamp,
+    ) -> Answer {
+        match command {
+            Command::MonitoringStart {
+                project,
+                duration_seconds,
+            } => {
+                self.start_monitoring(principal, project, duration_seconds, now)
+                    .await
+            }
+            Command::MonitoringStop => self.stop_monitoring(principal, now).await,
+            Command::MonitoringStatus => self.monitoring_status(now).await,
+            Command::Status => self.status(now).await,
+            Command::JobStatus { job } => self.job_status(&job, now).await,
+            Command::ListJobs {
+                project,
+                failing_only,
+            } => self.list_jobs(project.as_deref(), failing_only, now),
+            Command::Troubleshoot { job } => self.troubleshoot(&job, now).await,
+            Command::ShowLogs { job } => self.show_logs(&job, now).await,
+            Command::WhyPending { job } => self.why_pending(&job, now).await,
+            Command::ListAlerts { all } => self.list_alerts(all, now).await,
+            Command::ShowAlert { number } => self.show_alert(number).await,
+            Command::ListApprovals => self.list_approvals(now).await,
+            Command::Decide {
+                approval,
+                approve,
+                reason,
+            } => {
+                self.decide(principal, &approval, approve, reason.as_deref(), now)
+                    .await
+            }
+            Command::ListSilences => self.list_silences(now).await,
+            Command::Silence {
+                alert,
+                duration_seconds,
+            } => self.silence(principal, &alert, duration_seconds, now).await,
+            Command::RemoveSilence { alert } => self.remove_silence(principal, &alert, now).await,
+            Command::Press { verb, id, reason } => {
+                self.press(principal, verb, &id, reason.as_deref(), now)
+                    .await
+            }
+            Command::EmergencyStop { reason } => {
+                self.emergency_stop(principal, reason.as_deref(), now).await
+            }
+            Command::EmergencyClear => self.emergency_clear(principal, now).await,
+            Command::Help { topic } => super::help::help(topic.as_deref()),
+            Command::Say { text, context } => self.say(principal, &text, &context, now).await,
+        }
+    }
+
+    /// As [`Desk::execute_at`], for commands that come out of other commands: a sentence, a confirmation.
+    pub(super) fn execute_inner<'a>(
+        &'a self,
+        principal: &'a Principal,
+        command: Command,
+        now: Timestamp,
+    ) -> BoxFuture<'a, Answer> {
+        self.execute_at(principal, command, now).boxed()
+    }
+
+    /// This desk as a handler for surfaces.
+    #[must_use]
+    pub fn handler(self) -> Handler {
+        understand::prepare();
+        Arc::new(move |principal, command| {
+            let desk = self.clone();
+            async move { desk.execute(&principal, command).await }.boxed()
+        })
+    }
+
+    /// The names that exist now, so that sentences may use them.
+    pub(super) fn known(&self) -> Known {
+        let estate = self.estate.read().unwrap_or_else(PoisonError::into_inner);
+        Known::new(
+            estate.jobs().map(|job| job.key.name.clone()),
+            estate.jobs().filter_map(|job| job.project.clone()),
+        )
+    }
+
+    /// Finds the job a person means, or says what it could have been.
+    pub(super) fn find_job(&self, query: &JobQuery) -> Result<JobKey, Box<Answer>> {
+        use crate::estate::index::Found;
+        if query.name.trim().is_empty() {
+            return Err(Box::new(reply::problem(
+                Outcome::Invalid,
+                "Which job do you mean?",
+                "Name it, for example `status of train-7 in project nlp`. `list jobs` shows them all.",
+            )));
+        }
+        let estate = self.estate.read().unwrap_or_else(PoisonError::into_inner);
+        match estate.find(query) {
+            Found::One(key) => Ok(key),
+            Found::Several(keys) => Err(Box::new(super::jobs::several(query, &keys, &estate))),
+            Found::None { nearest } => Err(Box::new(super::jobs::none(query, &nearest, &estate))),
+        }
+    }
+}
+
+/// How the asker is named in records.
+pub(super) fn who(principal: &Principal) -> String {
+    approvers::name(principal)
+}
