@@ -15,6 +15,7 @@ pub mod desk;
 pub mod detect;
 pub mod diagnose;
 pub mod estate;
+pub mod http;
 pub mod notify;
 pub mod redact;
 pub mod safety;

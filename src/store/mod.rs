@@ -13,6 +13,7 @@ mod inbox;
 mod job;
 mod message;
 mod pending_command;
+mod overview;
 mod setting;
 
 use std::str::FromStr;
@@ -29,6 +30,7 @@ pub use execution::ExecutionStep;
 pub use inbox::{InboxRow, NewDelivery, Recorded};
 pub use message::{Message, PageRow};
 pub use pending_command::Taken;
+pub use overview::Pulse;
 
 /// Every migration, in order. Append only.
 const MIGRATIONS: &[(i64, &str, &str)] = &[

@@ -1,0 +1,256 @@
+//! Who is let in. With `JWT_SECRET`: who brings a token. Without: this machine only, and no foreign page in its browser.
+
+use std::net::SocketAddr;
+
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::{HeaderMap, Method, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use jiff::Timestamp;
+
+use super::Shared;
+use super::problem::Problem;
+use super::token::{Role, Tokens};
+use crate::chat::card::Verb;
+use crate::desk::{Command, Principal, Surface};
+
+/// Which of our own clients asks. A page of another origin cannot set it without being refused first.
+const SURFACE: &str = "x-nightbell-surface";
+/// A request with any of these passed a proxy: the peer's address says nothing then.
+const FORWARDED: [&str; 5] = [
+    "forwarded",
+    "via",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-real-ip",
+];
+
+/// How callers show who they are.
+#[derive(Clone, Debug)]
+pub enum Access {
+    /// Whoever sits at this machine, as `local`.
+    Loopback,
+    /// Whoever brings a token.
+    Tokens(Tokens),
+}
+
+/// Who asks, and what they may.
+#[derive(Clone, Debug)]
+pub(super) struct Caller {
+    pub(super) principal: Principal,
+    pub(super) role: Role,
+}
+
+impl Caller {
+    /// Refuses who has not at least `role`.
+    pub(super) fn needs(&self, role: Role) -> Result<(), Problem> {
+        if self.role >= role {
+            return Ok(());
+        }
+        Err(Problem::forbidden(format!(
+            "this needs the role {role}; your token has {}",
+            self.role
+        )))
+    }
+}
+
+/// Lets callers of the API in, and tells the handlers who they are.
+pub(super) async fn admit(
+    State(shared): State<Shared>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let caller = match &shared.access {
+        Access::Loopback => local(&request),
+        Access::Tokens(tokens) => bearer(tokens, request.headers(), Timestamp::now()),
+    };
+    match caller.and_then(|caller| same_origin(&request).map(|()| caller)) {
+        Ok(caller) => {
+            request.extensions_mut().insert(caller);
+            next.run(request).await
+        }
+        Err(problem) => problem.into_response(),
+    }
+}
+
+/// Guards the page and the documentation, which hold no data: a browser has no token before it has the page.
+pub(super) async fn from_here(
+    State(shared): State<Shared>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let refusal = match &shared.access {
+        Access::Loopback => local(&request).err(),
+        Access::Tokens(_) => None,
+    };
+    match refusal {
+        None => next.run(request).await,
+        Some(problem) => problem.into_response(),
+    }
+}
+
+fn local(request: &Request) -> Result<Caller, Problem> {
+    const WAY_OUT: &str = "without JWT_SECRET nightbell answers its own machine only";
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
+    // A listener for both families sees IPv4 peers as mapped addresses.
+    if !peer.is_some_and(|ConnectInfo(peer)| peer.ip().to_canonical().is_loopback()) {
+        return Err(Problem::forbidden(format!(
+            "{WAY_OUT}; set JWT_SECRET and bring a token (`nightbell token`)"
+        )));
+    }
+    let headers = request.headers();
+    if FORWARDED.iter().any(|name| headers.contains_key(*name)) {
+        return Err(Problem::forbidden(format!(
+            "{WAY_OUT}, and this request came through a proxy; set JWT_SECRET"
+        )));
+    }
+    // A foreign name that resolves to this machine belongs to somebody else's page (DNS rebinding).
+    if !host(request).is_some_and(is_this_machine) {
+        return Err(Problem::forbidden(format!(
+            "{WAY_OUT}, under the names localhost, 127.0.0.1 and [::1]"
+        )));
+    }
+    let surface = match headers.get(SURFACE).and_then(|value| value.to_str().ok()) {
+        Some("console") => Surface::Console,
+        Some("cli") => Surface::Cli,
+        Some(_) | None => Surface::Api,
+    };
+    Ok(Caller {
+        principal: Principal {
+            surface,
+            user: "local".to_owned(),
+            team: None,
+        },
+        role: Role::Admin,
+    })
+}
+
+fn bearer(tokens: &Tokens, headers: &HeaderMap, now: Timestamp) -> Result<Caller, Problem> {
+    let mut given = headers.get_all(header::AUTHORIZATION).iter();
+    let token = match (given.next(), given.next()) {
+        (Some(value), None) => value
+            .to_str()
+            .ok()
+            .and_then(|value| value.split_once(' '))
+            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+            .map(|(_, token)| token.trim()),
+        _ => None,
+    };
+    let Some(token) = token else {
+        return Err(Problem::unauthorized(
+            "bring a token: `Authorization: Bearer …` (`nightbell token` makes one)",
+        ));
+    };
+    let claims = tokens.check(token, now).map_err(|error| {
+        tracing::info!(%error, "refused a token");
+        // What exactly is wrong with it would help only who forges one.
+        Problem::unauthorized("the token is not valid, or no longer")
+    })?;
+    Ok(Caller {
+        principal: Principal {
+            surface: Surface::Api,
+            user: claims.sub,
+            team: None,
+        },
+        role: claims.role,
+    })
+}
+
+/// Refuses what a page of another origin makes a browser send.
+fn same_origin(request: &Request) -> Result<(), Problem> {
+    if matches!(
+        *request.method(),
+        Method::GET | Method::HEAD | Method::OPTIONS
+    ) {
+        return Ok(());
+    }
+    let headers = request.headers();
+    let foreign_site = headers
+        .get("sec-fetch-site")
+        .is_some_and(|site| site != "same-origin" && site != "none");
+    let foreign_origin = headers.get(header::ORIGIN).is_some_and(|origin| {
+        let authority = origin
+            .to_str()
+            .ok()
+            .and_then(|origin| origin.split_once("://"))
+            .map(|(_, authority)| authority);
+        authority.is_none() || authority != authority_of(request)
+    });
+    if foreign_site || foreign_origin {
+        return Err(Problem::forbidden(
+            "a page of another origin may not change anything here",
+        ));
+    }
+    Ok(())
+}
+
+/// Name and port that the request was sent to.
+fn authority_of(request: &Request) -> Option<&str> {
+    let mut hosts = request.headers().get_all(header::HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (Some(host), None) => host.to_str().ok(),
+        (None, _) => request
+            .uri()
+            .authority()
+            .map(axum::http::uri::Authority::as_str),
+        (Some(_), Some(_)) => None,
+    }
+}
+
+fn host(request: &Request) -> Option<&str> {
+    let authority = authority_of(request)?;
+    if let Some(rest) = authority.strip_prefix('[') {
+        return rest.split_once(']').map(|(address, _)| address);
+    }
+    Some(
+        authority
+            .split_once(':')
+            .map_or(authority, |(name, _)| name),
+    )
+}
+
+fn is_this_machine(host: &str) -> bool {
+    host.eq_ignore_ascii_case("localhost")
+        || host
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
+}
+
+/// The role that a command needs.
+pub(super) fn role_for(command: &Command) -> Role {
+    match command {
+        Command::MonitoringStatus
+        | Command::JobStatus { .. }
+        | Command::ListJobs { .. }
+        | Command::Troubleshoot { .. }
+        | Command::ShowLogs { .. }
+        | Command::WhyPending { .. }
+        | Command::ListAlerts { .. }
+        | Command::ShowAlert { .. }
+        | Command::ListApprovals
+        | Command::ListSilences
+        | Command::Status
+        | Command::Help { .. } => Role::Viewer,
+        Command::MonitoringStart { .. }
+        | Command::MonitoringStop
+        | Command::RemoveSilence { .. }
+        | Command::EmergencyStop { .. } => Role::Operator,
+        Command::Decide { .. } => Role::Approver,
+        Command::EmergencyClear => Role::Admin,
+        // A sentence can ask for anything that is then confirmed by a press.
+        Command::Say { .. } => Role::Operator,
+        Command::Press { verb, .. } => match verb {
+            Verb::Troubleshoot | Verb::ShowLogs | Verb::Cancel => Role::Viewer,
+            Verb::Acknowledge
+            | Verb::Resolve
+            | Verb::Silence1h
+            | Verb::Silence4h
+            | Verb::Silence1d
+            | Verb::ThumbsUp
+            | Verb::ThumbsDown => Role::Operator,
+            Verb::Approve | Verb::Deny => Role::Approver,
+            // What is confirmed may be the gravest: clearing an emergency stop.
+            Verb::Confirm => Role::Admin,
+        },
+    }
+}

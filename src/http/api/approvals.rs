@@ -1,0 +1,122 @@
+//! Questions about actions, their answers, and the actions that came of them.
+
+use axum::extract::State;
+use axum::{Extension, Json};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use utoipa::{IntoParams, ToSchema};
+
+use super::{Page, Paging, ask_desk};
+use crate::desk::Command;
+use crate::http::Shared;
+use crate::http::access::Caller;
+use crate::http::extract::{Json as Body, Path, Query};
+use crate::http::problem::{Problem, of_answer};
+use crate::safety::ApprovalState;
+
+/// Which approvals.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(in crate::http) struct Which {
+    /// `pending`, `approved`, `denied`, `expired` or `withdrawn`; not given: the latest, whatever became of them.
+    #[param(value_type = Option<String>)]
+    state: Option<ApprovalState>,
+}
+
+/// Approvals, newest first
+#[utoipa::path(get, path = "/api/v1/approvals", tag = "approvals", params(Which, Paging),
+    responses((status = 200, body = Page<Object>)))]
+pub(in crate::http) async fn list(
+    State(shared): State<Shared>,
+    Query(which): Query<Which>,
+    Query(paging): Query<Paging>,
+) -> Result<Json<Page<Value>>, Problem> {
+    let limit = paging.limit()?;
+    let before: Option<i64> = paging.cursor()?;
+    let approvals = shared
+        .store
+        .approvals_before(before, which.state, one_more(limit))
+        .await?;
+    let mut next = None;
+    let mut items = Vec::new();
+    for approval in approvals {
+        if items.len() == limit {
+            next = Some(next_number(&items));
+            break;
+        }
+        items.push(json!(approval));
+    }
+    Ok(Json(Page { items, next }))
+}
+
+fn one_more(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX - 1) + 1
+}
+
+fn next_number(items: &[Value]) -> String {
+    items
+        .last()
+        .and_then(|last| last.get("number"))
+        .map(Value::to_string)
+        .unwrap_or_default()
+}
+
+/// An answer to a question.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::http) struct Verdict {
+    approve: bool,
+    /// Why; asked for when it is denied.
+    reason: Option<String>,
+}
+
+/// Approves or denies
+///
+/// The first decision wins. Who may decide is said by `APPROVERS`, whatever the role of a token.
+#[utoipa::path(post, path = "/api/v1/approvals/{id}/decide", tag = "approvals",
+    params(("id" = String, Path, description = "id or number")), request_body = Verdict,
+    responses((status = 200, body = Object), (status = 404, description = "no such approval"),
+        (status = 409, description = "decided already, expired, or not yours to decide")))]
+pub(in crate::http) async fn decide(
+    State(shared): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+    Body(verdict): Body<Verdict>,
+) -> Result<Json<Value>, Problem> {
+    let command = Command::Decide {
+        approval: id,
+        approve: verdict.approve,
+        reason: verdict.reason,
+    };
+    of_answer(ask_desk(&shared, &caller, command).await?)
+}
+
+/// How many.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(in crate::http) struct Latest {
+    /// 1 to 500; 50 when not given.
+    limit: Option<u32>,
+}
+
+/// The latest actions and what came of them, newest first
+#[utoipa::path(get, path = "/api/v1/actions", tag = "approvals", params(Latest),
+    responses((status = 200, body = Page<Object>)))]
+pub(in crate::http) async fn actions(
+    State(shared): State<Shared>,
+    Query(latest): Query<Latest>,
+) -> Result<Json<Page<Value>>, Problem> {
+    let paging = Paging {
+        limit: latest.limit,
+        cursor: None,
+    };
+    let limit = i64::try_from(paging.limit()?).unwrap_or(i64::MAX);
+    let executions = shared.store.executions(limit).await?;
+    Ok(Json(Page {
+        items: executions
+            .iter()
+            .map(|execution| json!(execution))
+            .collect(),
+        next: None,
+    }))
+}

@@ -1,0 +1,89 @@
+// A card as elements. Its text comes from outside: it is only ever set as text, never as markup.
+
+/** An element with a class, and children that are elements or text. */
+export function el(name, className, ...children) {
+  const node = document.createElement(name);
+  if (className) node.className = className;
+  node.append(...children.filter((child) => child !== null && child !== undefined));
+  return node;
+}
+
+/** A moment, with the exact time as its title. */
+export function when(iso) {
+  const node = el("time", "", ago(iso));
+  node.dateTime = iso;
+  node.title = new Date(iso).toLocaleString();
+  return node;
+}
+
+/** The age of a moment, roughly. */
+export function ago(iso) {
+  const seconds = Math.max(0, (Date.now() - new Date(iso).getTime()) / 1000);
+  return `${span(seconds)} ago`;
+}
+
+/** A length of time, roughly. */
+export function span(seconds) {
+  if (seconds < 90) return `${Math.round(seconds)} s`;
+  if (seconds < 5400) return `${Math.round(seconds / 60)} min`;
+  if (seconds < 129600) return `${Math.round(seconds / 3600)} h`;
+  return `${Math.round(seconds / 86400)} d`;
+}
+
+/** Renders a card; `press(button, element)` is called for its buttons. */
+export function card(data, press) {
+  const tones = ["info", "good", "warning", "bad"];
+  const node = el("article", `card ${tones.includes(data.tone) ? data.tone : "info"}`);
+  node.setAttribute("aria-label", data.fallback);
+  for (const block of data.blocks) node.append(renderBlock(block, press));
+  return node;
+}
+
+function renderBlock(block, press) {
+  switch (block.type) {
+    case "header": return el("h3", "", block.text);
+    case "text": return el("p", "", ...block.spans.map(renderSpan));
+    case "context": return el("div", "context", ...block.spans.map(renderSpan));
+    case "code": return el("pre", "", block.text);
+    case "divider": return el("hr");
+    case "fields": return el("dl", "", ...block.fields.map(([label, spans]) =>
+      el("div", "", el("dt", "", label), el("dd", "", ...spans.map(renderSpan)))));
+    case "table": return el("div", "wide", el("table", "",
+      el("thead", "", el("tr", "", ...block.header.map((text) => el("th", "", text)))),
+      el("tbody", "", ...block.rows.map((row) => el("tr", "", ...row.map((text) => el("td", "", text)))))));
+    case "buttons": return el("div", "row", ...block.buttons.map((button) => renderButton(button, press)));
+    // A later version of nightbell may know more blocks than a page that is still open.
+    default: return el("p", "soft", "(this page is too old to show a part of the message: reload it)");
+  }
+}
+
+function renderSpan(span) {
+  switch (span.type) {
+    case "bold": return el("strong", "", span.text);
+    case "italic": return el("em", "", span.text);
+    case "code": return el("code", "", span.text);
+    case "user": return el("span", "info", `@${span.text}`);
+    case "link": return renderLink(span.text);
+    default: return document.createTextNode(String(span.text ?? ""));
+  }
+}
+
+function renderLink({ label, url }) {
+  if (!/^https?:\/\//i.test(url)) return document.createTextNode(label);
+  const node = el("a", "", label);
+  node.href = url;
+  // A link to this very page stays in this tab.
+  if (new URL(url).origin !== location.origin) {
+    node.rel = "noopener noreferrer";
+    node.target = "_blank";
+  }
+  return node;
+}
+
+function renderButton(button, press) {
+  const node = el("button", button.style === "plain" ? "" : button.style, button.label);
+  node.type = "button";
+  node.dataset.key = `${button.press.verb}:${button.press.id}`;
+  node.addEventListener("click", () => press(button, node));
+  return node;
+}
