@@ -59,10 +59,12 @@ pub(super) async fn prepare(
 
     // Under its own name a rehearsed create would find the old Job in its way.
     let mut rehearsed = manifest.clone();
-    rehearsed.metadata.name = Some(format!(
-        "nightbell-check-{}",
-        &uid.replace('-', "")[..uid.len().min(8)]
-    ));
+    let short: String = uid
+        .chars()
+        .filter(char::is_ascii_alphanumeric)
+        .take(8)
+        .collect();
+    rehearsed.metadata.name = Some(format!("nightbell-check-{short}"));
     let dry_run = PostParams {
         dry_run: true,
         ..PostParams::default()

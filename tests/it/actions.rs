@@ -10,7 +10,9 @@ use nightbell::decide::Proposal;
 use nightbell::desk::{Principal, Surface};
 use nightbell::diagnose::SafetyClass;
 use nightbell::safety::policy::Policy;
-use nightbell::safety::{Decision, Execution, ExecutionState, Proposed, Safety, Scope, Settings, Start};
+use nightbell::safety::{
+    Decision, Execution, ExecutionState, Proposed, Safety, Scope, Settings, Start,
+};
 use serde_json::{Value, json};
 
 use crate::support::cluster::{Cluster, Fault};
@@ -30,7 +32,11 @@ fn kubernetes(kind: ActionKind, object: &str, name: &str) -> ActionSpec {
         kind,
         target: Target::Kubernetes {
             cluster: "prod".into(),
-            namespace: if object == "Node" { String::new() } else { "ml".into() },
+            namespace: if object == "Node" {
+                String::new()
+            } else {
+                "ml".into()
+            },
             kind: object.into(),
             name: name.into(),
             uid: Some("u-1".into()),
@@ -103,7 +109,10 @@ impl Bench {
                     needs_person,
                 } = report
                 {
-                    heard.lock().expect("not poisoned").push((execution.state, text, needs_person));
+                    heard
+                        .lock()
+                        .expect("not poisoned")
+                        .push((execution.state, text, needs_person));
                 }
                 Box::pin(async {})
             }),
@@ -134,16 +143,28 @@ impl Bench {
             owned_elsewhere: false,
         };
         let mut tx = self.db.store.begin().await.expect("begin");
-        let proposed = self.safety.propose(&mut tx, "alert-1", &proposal, now).await.expect("propose");
+        let proposed = self
+            .safety
+            .propose(&mut tx, "alert-1", &proposal, now)
+            .await
+            .expect("propose");
         tx.commit().await.expect("commit");
-        let Proposed::Asked(approval) = proposed else { panic!("{proposed:?}") };
+        let Proposed::Asked(approval) = proposed else {
+            panic!("{proposed:?}")
+        };
         let local = Principal {
             surface: Surface::Console,
             user: "local".into(),
             team: None,
         };
-        let decision = self.safety.decide(&approval.id, &local, true, None, now).await.expect("decide");
-        let Decision::Approved { execution, .. } = decision else { panic!("{decision:?}") };
+        let decision = self
+            .safety
+            .decide(&approval.id, &local, true, None, now)
+            .await
+            .expect("decide");
+        let Decision::Approved { execution, .. } = decision else {
+            panic!("{decision:?}")
+        };
         execution
     }
 
@@ -152,7 +173,13 @@ impl Bench {
     }
 
     async fn state(&self, execution: &Execution) -> Execution {
-        self.db.store.execution(&execution.id).await.expect("read").expect("there").0
+        self.db
+            .store
+            .execution(&execution.id)
+            .await
+            .expect("read")
+            .expect("there")
+            .0
     }
 
     fn told(&self) -> Vec<(ExecutionState, String, bool)> {
@@ -166,26 +193,47 @@ async fn an_approved_pod_deletion_is_rehearsed_done_once_and_verified() {
         let cluster = Cluster::start().await;
         cluster.put(POD, pod("u-1", false));
         let bench = Bench::new(db, &cluster, None, false);
-        let execution = bench.approved(kubernetes(ActionKind::DeletePod, "Pod", "train-0"), at(0)).await;
+        let execution = bench
+            .approved(kubernetes(ActionKind::DeletePod, "Pod", "train-0"), at(0))
+            .await;
 
         bench.turn(at(1)).await;
         assert_eq!(cluster.writes(), [format!("DELETE {POD}")]);
-        assert_eq!(bench.state(&execution).await.state, ExecutionState::Verifying);
         assert_eq!(
-            cluster.world().requests.iter().filter(|r| r.starts_with("DELETE")).count(),
+            bench.state(&execution).await.state,
+            ExecutionState::Verifying
+        );
+        assert_eq!(
+            cluster
+                .world()
+                .requests
+                .iter()
+                .filter(|r| r.starts_with("DELETE"))
+                .count(),
             2,
             "once rehearsed, once done"
         );
 
         bench.turn(at(2)).await;
-        assert_eq!(bench.state(&execution).await.state, ExecutionState::Verifying, "nothing took its place yet");
+        assert_eq!(
+            bench.state(&execution).await.state,
+            ExecutionState::Verifying,
+            "nothing took its place yet"
+        );
         cluster.put(POD, pod("u-2", true));
         bench.turn(at(10)).await;
-        assert_eq!(bench.state(&execution).await.state, ExecutionState::Verifying, "it must hold for a while");
+        assert_eq!(
+            bench.state(&execution).await.state,
+            ExecutionState::Verifying,
+            "it must hold for a while"
+        );
         bench.turn(at(30)).await;
         let verified = bench.state(&execution).await;
         assert_eq!(verified.state, ExecutionState::Verified);
-        assert_eq!(verified.verification.as_deref(), Some("pod train-0 took its place and is ready"));
+        assert_eq!(
+            verified.verification.as_deref(),
+            Some("pod train-0 took its place and is ready")
+        );
         assert_eq!(cluster.writes().len(), 1);
         assert_eq!(
             bench.told().last().expect("told").1,
@@ -199,7 +247,9 @@ async fn a_dry_run_does_everything_but_the_call_and_says_what_it_would_be() {
     let cluster = Cluster::start().await;
     cluster.put(POD, pod("u-1", false));
     let bench = Bench::new(sqlite().await, &cluster, None, true);
-    let execution = bench.approved(kubernetes(ActionKind::DeletePod, "Pod", "train-0"), at(0)).await;
+    let execution = bench
+        .approved(kubernetes(ActionKind::DeletePod, "Pod", "train-0"), at(0))
+        .await;
     bench.turn(at(1)).await;
     let done = bench.state(&execution).await;
     assert_eq!(done.state, ExecutionState::DryRun);
@@ -222,11 +272,18 @@ async fn a_target_that_changed_recovered_or_went_away_is_left_alone() {
             cluster.put(POD, object);
         }
         let bench = Bench::new(sqlite().await, &cluster, None, false);
-        let execution = bench.approved(kubernetes(ActionKind::DeletePod, "Pod", "train-0"), at(0)).await;
+        let execution = bench
+            .approved(kubernetes(ActionKind::DeletePod, "Pod", "train-0"), at(0))
+            .await;
         bench.turn(at(1)).await;
         let done = bench.state(&execution).await;
         assert_eq!(done.state, ExecutionState::Cancelled, "{why}");
-        assert!(done.answer.as_deref().is_some_and(|answer| answer.contains(why)), "{why}: {done:?}");
+        assert!(
+            done.answer
+                .as_deref()
+                .is_some_and(|answer| answer.contains(why)),
+            "{why}: {done:?}"
+        );
         assert!(cluster.writes().is_empty());
     }
 }
@@ -245,18 +302,31 @@ async fn refusals_conflicts_and_silence_each_end_as_what_they_are_and_are_not_re
         cluster.put(POD, pod("u-1", false));
         cluster.world().faults.push_back(fault);
         let bench = Bench::new(sqlite().await, &cluster, None, false);
-        let execution = bench.approved(kubernetes(ActionKind::DeletePod, "Pod", "train-0"), at(0)).await;
+        let execution = bench
+            .approved(kubernetes(ActionKind::DeletePod, "Pod", "train-0"), at(0))
+            .await;
         bench.turn(at(1)).await;
         assert_eq!(bench.state(&execution).await.state, expected, "{fault:?}");
         bench.turn(at(20)).await;
         bench.turn(at(900)).await;
-        let deletes = cluster.world().requests.iter().filter(|r| r.starts_with("DELETE")).count();
+        let deletes = cluster
+            .world()
+            .requests
+            .iter()
+            .filter(|r| r.starts_with("DELETE"))
+            .count();
         assert_eq!(deletes, 2, "{fault:?}: one rehearsal, one call, no repeat");
         let after = bench.state(&execution).await;
         assert_eq!(after.state, expected, "{fault:?}");
         if expected == ExecutionState::Unknown {
-            assert!(after.verification.is_some(), "{fault:?}: the target was observed");
-            assert!(bench.told().last().expect("told").2, "{fault:?}: a person is asked");
+            assert!(
+                after.verification.is_some(),
+                "{fault:?}: the target was observed"
+            );
+            assert!(
+                bench.told().last().expect("told").2,
+                "{fault:?}: a person is asked"
+            );
         }
     }
 }
@@ -267,7 +337,9 @@ async fn without_permission_nothing_is_sent() {
     cluster.put(POD, pod("u-1", false));
     cluster.world().forbids = true;
     let bench = Bench::new(sqlite().await, &cluster, None, false);
-    let execution = bench.approved(kubernetes(ActionKind::DeletePod, "Pod", "train-0"), at(0)).await;
+    let execution = bench
+        .approved(kubernetes(ActionKind::DeletePod, "Pod", "train-0"), at(0))
+        .await;
     bench.turn(at(1)).await;
     let done = bench.state(&execution).await;
     assert_eq!(done.state, ExecutionState::Failed);
@@ -275,7 +347,13 @@ async fn without_permission_nothing_is_sent() {
         done.answer.as_deref(),
         Some("nothing was done: the cluster does not let nightbell delete pods there")
     );
-    assert!(!cluster.world().requests.iter().any(|r| r.starts_with("DELETE")));
+    assert!(
+        !cluster
+            .world()
+            .requests
+            .iter()
+            .any(|r| r.starts_with("DELETE"))
+    );
 }
 
 #[tokio::test]
@@ -284,9 +362,18 @@ async fn a_crash_between_start_and_answer_is_told_as_unknown_and_not_repeated() 
         let cluster = Cluster::start().await;
         cluster.put(POD, pod("u-1", false));
         let bench = Bench::new(db, &cluster, None, false);
-        let execution = bench.approved(kubernetes(ActionKind::DeletePod, "Pod", "train-0"), at(0)).await;
+        let execution = bench
+            .approved(kubernetes(ActionKind::DeletePod, "Pod", "train-0"), at(0))
+            .await;
         // Another process marked the start, and died.
-        assert!(matches!(bench.safety.start(&execution.id, at(1)).await.expect("start"), Start::Go(_)));
+        assert!(matches!(
+            bench
+                .safety
+                .start(&execution.id, at(1))
+                .await
+                .expect("start"),
+            Start::Go(_)
+        ));
 
         bench.turn(at(500)).await;
         assert_eq!(bench.state(&execution).await.state, ExecutionState::Unknown);
@@ -295,7 +382,11 @@ async fn a_crash_between_start_and_answer_is_told_as_unknown_and_not_repeated() 
         assert!(text.contains("It is not repeated."), "{text}");
         bench.turn(at(1200)).await;
         let seen = bench.state(&execution).await;
-        assert_eq!(seen.verification.as_deref(), Some("the pod is still ending"), "its target was looked at");
+        assert_eq!(
+            seen.verification.as_deref(),
+            Some("the pod is still ending"),
+            "its target was looked at"
+        );
         assert!(cluster.writes().is_empty());
     }
 }
@@ -305,14 +396,19 @@ async fn a_result_that_does_not_come_is_told_as_not_verified() {
     let cluster = Cluster::start().await;
     cluster.put(POD, pod("u-1", false));
     let bench = Bench::new(sqlite().await, &cluster, None, false);
-    let execution = bench.approved(kubernetes(ActionKind::DeletePod, "Pod", "train-0"), at(0)).await;
+    let execution = bench
+        .approved(kubernetes(ActionKind::DeletePod, "Pod", "train-0"), at(0))
+        .await;
     bench.turn(at(1)).await;
     cluster.put(POD, pod("u-2", false));
     bench.turn(at(10)).await;
     bench.turn(at(700)).await;
     let done = bench.state(&execution).await;
     assert_eq!(done.state, ExecutionState::NotVerified);
-    assert_eq!(done.verification.as_deref(), Some("pod train-0 took its place and is Running"));
+    assert_eq!(
+        done.verification.as_deref(),
+        Some("pod train-0 took its place and is Running")
+    );
     assert!(bench.told().last().expect("told").2, "a person is asked");
 }
 
@@ -325,12 +421,29 @@ async fn a_job_is_made_anew_without_what_the_controller_added_and_its_manifest_i
     spec.avoid_node = Some("gpu-7".into());
     let execution = bench.approved(spec, at(0)).await;
     bench.turn(at(1)).await;
-    assert_eq!(cluster.writes(), [format!("DELETE {JOB}"), "POST /apis/batch/v1/namespaces/ml/jobs".to_owned()]);
+    assert_eq!(
+        cluster.writes(),
+        [
+            format!("DELETE {JOB}"),
+            "POST /apis/batch/v1/namespaces/ml/jobs".to_owned()
+        ]
+    );
     let made = cluster.world().objects[JOB].clone();
     assert_ne!(made["metadata"]["uid"], "u-1");
     assert!(made["spec"].get("selector").is_none());
-    assert!(made["spec"]["template"]["spec"].to_string().contains("gpu-7"), "the node is avoided");
-    let memory = bench.db.store.execution_memory(&execution.id).await.expect("read").expect("kept");
+    assert!(
+        made["spec"]["template"]["spec"]
+            .to_string()
+            .contains("gpu-7"),
+        "the node is avoided"
+    );
+    let memory = bench
+        .db
+        .store
+        .execution_memory(&execution.id)
+        .await
+        .expect("read")
+        .expect("kept");
     assert_eq!(memory["manifest"]["metadata"]["name"], "train");
 
     let mut running = made;
@@ -338,7 +451,10 @@ async fn a_job_is_made_anew_without_what_the_controller_added_and_its_manifest_i
     cluster.put(JOB, running);
     bench.turn(at(10)).await;
     bench.turn(at(40)).await;
-    assert_eq!(bench.state(&execution).await.state, ExecutionState::Verified);
+    assert_eq!(
+        bench.state(&execution).await.state,
+        ExecutionState::Verified
+    );
 }
 
 #[tokio::test]
@@ -352,11 +468,18 @@ async fn a_job_whose_creation_fails_is_told_with_its_manifest() {
         }
     }));
     let bench = Bench::new(sqlite().await, &cluster, None, false);
-    let execution = bench.approved(kubernetes(ActionKind::RecreateJob, "Job", "train"), at(0)).await;
+    let execution = bench
+        .approved(kubernetes(ActionKind::RecreateJob, "Job", "train"), at(0))
+        .await;
     bench.turn(at(1)).await;
     let done = bench.state(&execution).await;
     assert_eq!(done.state, ExecutionState::Failed);
-    assert!(done.answer.as_deref().is_some_and(|a| a.contains("its manifest is kept")), "{done:?}");
+    assert!(
+        done.answer
+            .as_deref()
+            .is_some_and(|a| a.contains("its manifest is kept")),
+        "{done:?}"
+    );
 }
 
 #[tokio::test]
@@ -367,8 +490,18 @@ async fn suspending_cordoning_and_rolling_change_one_field_each() {
         "spec": {"replicas": 1, "template": {"metadata": {}, "spec": {}}},
     });
     for (spec, path, object, field) in [
-        (kubernetes(ActionKind::CordonNode, "Node", "gpu-7"), "/api/v1/nodes/gpu-7", node, "/spec/unschedulable"),
-        (kubernetes(ActionKind::SuspendJob, "Job", "train"), JOB, job(), "/spec/suspend"),
+        (
+            kubernetes(ActionKind::CordonNode, "Node", "gpu-7"),
+            "/api/v1/nodes/gpu-7",
+            node,
+            "/spec/unschedulable",
+        ),
+        (
+            kubernetes(ActionKind::SuspendJob, "Job", "train"),
+            JOB,
+            job(),
+            "/spec/suspend",
+        ),
         (
             kubernetes(ActionKind::RolloutRestart, "Deployment", "api"),
             "/apis/apps/v1/namespaces/ml/deployments/api",
@@ -390,7 +523,11 @@ async fn suspending_cordoning_and_rolling_change_one_field_each() {
         cluster.put(path, now);
         bench.turn(at(10)).await;
         bench.turn(at(40)).await;
-        assert_eq!(bench.state(&execution).await.state, ExecutionState::Verified, "{spec}");
+        assert_eq!(
+            bench.state(&execution).await.state,
+            ExecutionState::Verified,
+            "{spec}"
+        );
     }
 }
 
@@ -418,9 +555,15 @@ async fn a_workload_is_restarted_by_suspending_and_resuming_it() {
     let (cluster, runai) = (Cluster::start().await, FakeRunai::start().await);
     runai.world().workloads.push(suspendable("Stopped"));
     let bench = Bench::new(sqlite().await, &cluster, Some(&runai), false);
-    let execution = bench.approved(runai_spec(ActionKind::RunaiRestart), at(0)).await;
+    let execution = bench
+        .approved(runai_spec(ActionKind::RunaiRestart), at(0))
+        .await;
     bench.turn(at(1)).await;
-    let posts: Vec<String> = runai.calls("POST").iter().map(|call| call.trim().to_owned()).collect();
+    let posts: Vec<String> = runai
+        .calls("POST")
+        .iter()
+        .map(|call| call.trim().to_owned())
+        .collect();
     assert_eq!(
         posts,
         [
@@ -433,7 +576,10 @@ async fn a_workload_is_restarted_by_suspending_and_resuming_it() {
     runai.world().workloads[0] = suspendable("Running");
     bench.turn(at(10)).await;
     bench.turn(at(40)).await;
-    assert_eq!(bench.state(&execution).await.state, ExecutionState::Verified);
+    assert_eq!(
+        bench.state(&execution).await.state,
+        ExecutionState::Verified
+    );
 }
 
 #[tokio::test]
@@ -441,12 +587,19 @@ async fn a_workload_that_does_not_stop_in_time_is_not_resumed_blindly() {
     let (cluster, runai) = (Cluster::start().await, FakeRunai::start().await);
     runai.world().workloads.push(suspendable("Failed"));
     let bench = Bench::new(sqlite().await, &cluster, Some(&runai), false);
-    let execution = bench.approved(runai_spec(ActionKind::RunaiRestart), at(0)).await;
+    let execution = bench
+        .approved(runai_spec(ActionKind::RunaiRestart), at(0))
+        .await;
     bench.turn(at(1)).await;
     let done = bench.state(&execution).await;
     assert_eq!(done.state, ExecutionState::Unknown);
     assert_eq!(runai.calls("/resume").len(), 0);
-    assert!(done.answer.as_deref().is_some_and(|a| a.contains("how far it came is unknown")), "{done:?}");
+    assert!(
+        done.answer
+            .as_deref()
+            .is_some_and(|a| a.contains("how far it came is unknown")),
+        "{done:?}"
+    );
 }
 
 #[tokio::test]
@@ -464,7 +617,12 @@ async fn a_restart_that_must_keep_off_a_node_waits_until_the_node_is_out() {
     bench.turn(at(1)).await;
     let done = bench.state(&execution).await;
     assert_eq!(done.state, ExecutionState::Cancelled);
-    assert!(done.answer.as_deref().is_some_and(|a| a.contains("cordon it first")), "{done:?}");
+    assert!(
+        done.answer
+            .as_deref()
+            .is_some_and(|a| a.contains("cordon it first")),
+        "{done:?}"
+    );
     assert_eq!(runai.calls("POST /api/v1/workloads").len(), 0);
 }
 
@@ -505,11 +663,18 @@ async fn a_question_that_nobody_answers_expires_by_itself() {
         healthy_taken: 0,
         owned_elsewhere: false,
     };
-    bench.safety.propose(&mut tx, "alert-1", &proposal, at(0)).await.expect("propose");
+    bench
+        .safety
+        .propose(&mut tx, "alert-1", &proposal, at(0))
+        .await
+        .expect("propose");
     tx.commit().await.expect("commit");
     executor.turn(at(10)).await.expect("a turn");
     assert!(expired.lock().expect("not poisoned").is_empty());
-    executor.turn(at(0) + SignedDuration::from_hours(4)).await.expect("a turn");
+    executor
+        .turn(at(0) + SignedDuration::from_hours(4))
+        .await
+        .expect("a turn");
     assert_eq!(
         *expired.lock().expect("not poisoned"),
         ["nobody decided in time about approval 1: delete pod Pod ml/train-0 in prod"]

@@ -44,9 +44,13 @@ pub struct Cluster {
 impl Cluster {
     pub async fn start() -> Self {
         let world = Arc::new(Mutex::new(World::default()));
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
-        let router = Router::new().fallback(answer).with_state(Arc::clone(&world));
+        let router = Router::new()
+            .fallback(answer)
+            .with_state(Arc::clone(&world));
         tokio::spawn(async move { axum::serve(listener, router).await });
         Self { world, url }
     }
@@ -73,7 +77,9 @@ async fn answer(State(world): State<Arc<Mutex<World>>>, request: Request) -> Res
     let method = request.method().to_string();
     let path = request.uri().path().to_owned();
     let query = request.uri().query().unwrap_or_default().to_owned();
-    let body = to_bytes(request.into_body(), 1 << 20).await.unwrap_or_default();
+    let body = to_bytes(request.into_body(), 1 << 20)
+        .await
+        .unwrap_or_default();
     let body: Value = serde_json::from_slice(&body).unwrap_or_default();
     let dry_run = query.contains("dryRun=All") || body["dryRun"][0] == "All";
 
@@ -82,16 +88,26 @@ async fn answer(State(world): State<Arc<Mutex<World>>>, request: Request) -> Res
         world.requests.push(format!("{method} {path}"));
         if path.ends_with("/selfsubjectaccessreviews") {
             let allowed = !world.forbids;
-            return reply(201, &json!({"kind": "SelfSubjectAccessReview", "status": {"allowed": allowed}}));
+            return reply(
+                201,
+                &json!({"kind": "SelfSubjectAccessReview", "status": {"allowed": allowed}}),
+            );
         }
         if method == "GET" {
             return read(&world, &path);
         }
-        let fault = if dry_run { None } else { world.faults.pop_front() };
+        let fault = if dry_run {
+            None
+        } else {
+            world.faults.pop_front()
+        };
         if let Some(Fault::Status(code)) = fault {
             return status(code, "the fake was told to fail");
         }
-        (write(&mut world, &method, &path, &body, dry_run), fault.is_some())
+        (
+            write(&mut world, &method, &path, &body, dry_run),
+            fault.is_some(),
+        )
     };
     if swallowed {
         std::future::pending::<()>().await;
@@ -108,15 +124,27 @@ fn read(world: &World, path: &str) -> Response<Body> {
         let items: Vec<&Value> = world
             .objects
             .iter()
-            .filter(|(key, _)| key.rsplit_once('/').is_some_and(|(parent, _)| parent == path))
+            .filter(|(key, _)| {
+                key.rsplit_once('/')
+                    .is_some_and(|(parent, _)| parent == path)
+            })
             .map(|(_, object)| object)
             .collect();
-        return reply(200, &json!({"kind": "List", "metadata": {}, "items": items}));
+        return reply(
+            200,
+            &json!({"kind": "List", "metadata": {}, "items": items}),
+        );
     }
     status(404, "not found")
 }
 
-fn write(world: &mut World, method: &str, path: &str, body: &Value, dry_run: bool) -> Response<Body> {
+fn write(
+    world: &mut World,
+    method: &str,
+    path: &str,
+    body: &Value,
+    dry_run: bool,
+) -> Response<Body> {
     let live = world.objects.get(path).cloned();
     let result = match (method, live) {
         ("DELETE", Some(live)) => {
