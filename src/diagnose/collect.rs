@@ -1,57 +1,91 @@
-//! Collecting evidence: everything at once, under one deadline, and what could not be had is said.
+//! Collects the evidence about one job: at once, under one deadline, and with what could not be had said.
+//! What the estate already holds is not asked for again.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::future::Future;
-use std::sync::{Arc, PoisonError};
+mod plan;
+mod remote;
+
+use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
-use futures_util::StreamExt;
-use futures_util::stream;
+use futures_util::future::BoxFuture;
+use futures_util::stream::{self, StreamExt};
 use jiff::{SignedDuration, Timestamp};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
+
+pub use remote::{Candidate, RemoteError, RemoteFind};
 
 use super::{ContainerLog, Evidence, HistoryEntry};
-use crate::estate::index::{Estate, Job};
-use crate::estate::{ContainerState, Event, JobKey, Pod, SharedEstate, Termination};
+use crate::desk::JobQuery;
+use crate::estate::{Controller, Event, JobKey, Node, Pod, SharedEstate, Workload};
 use crate::watch::kubernetes::client::{ClusterClient, Clusters, KubeError};
-use crate::watch::runai::RunaiClient;
+use crate::watch::runai::client::{Filter, RunaiClient, WorkloadDetail};
 
-/// How much is collected, and for how long.
+/// Objects whose events are asked for; a gang's events repeat each other.
+const EVENT_NAMES: usize = 200;
+/// Nodes that are asked about.
+const NODES: usize = 32;
+/// Failures of other jobs on a node count as neighbours for this long.
+const NEIGHBOURS: SignedDuration = SignedDuration::from_hours(1);
+/// Neighbours told; a bad node is proven by two.
+const NEIGHBOURS_TOLD: usize = 16;
+
+/// How long and how much.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// For everything together; what is not there by then is missing.
+    /// For everything together: a person waits.
     pub deadline: Duration,
-    /// Logs read at once.
+    /// For each question, so that one that hangs does not hold a place for long.
+    pub call: Duration,
+    /// Questions at one time.
     pub concurrency: usize,
-    /// Pods of a gang whose logs are read: those that ended first, ended badly, or have the lowest ranks.
+    /// Pods of a gang whose logs are read, those that matter first.
     pub pods: usize,
-    /// Log lines per container, and for the pod that failed first.
-    pub lines: u32,
-    pub first_lines: u32,
+    pub tail_lines: u32,
+    /// Lines of the pod that failed first.
+    pub first_tail_lines: u32,
 }
 
 impl Default for Settings {
     fn default() -> Self {
         Self {
             deadline: Duration::from_secs(10),
+            call: Duration::from_secs(8),
             concurrency: 16,
             pods: 24,
-            lines: 100,
-            first_lines: 200,
+            tail_lines: 100,
+            first_tail_lines: 200,
         }
     }
 }
 
-/// Failures of other jobs on the same node within this time point at the node.
-const NEIGHBOURHOOD: SignedDuration = SignedDuration::from_hours(1);
-
-/// Collects evidence about jobs of the estate. Cheap to clone.
-#[derive(Clone)]
+/// Reads evidence from the estate, Kubernetes and Run:AI.
+#[derive(Clone, Debug)]
 pub struct Collector {
     runai: Option<RunaiClient>,
     clusters: Clusters,
     estate: SharedEstate,
-    settings: Arc<Settings>,
+    settings: Settings,
+}
+
+/// One answer.
+enum Part {
+    Job {
+        pods: Vec<Pod>,
+        controllers: Vec<Controller>,
+    },
+    Log(ContainerLog),
+    Events(Vec<Event>),
+    Node(Option<Node>),
+    Workload(Box<WorkloadDetail>),
+    History(Vec<HistoryEntry>),
+    /// There is nothing, and that is in order.
+    Nothing,
+}
+
+/// A question with what is missing if it is not answered, told after "could not be read".
+struct Question<'a> {
+    about: String,
+    ask: BoxFuture<'a, Result<Part, String>>,
 }
 
 impl Collector {
@@ -66,69 +100,57 @@ impl Collector {
             runai,
             clusters,
             estate,
-            settings: Arc::new(settings),
+            settings,
         }
     }
 
-    /// Everything that can be had about a job within the deadline.
+    /// The evidence about a job. Never fails: what could not be had is in `missing`.
     pub async fn collect(&self, key: &JobKey, now: Timestamp) -> Evidence {
         let until = Instant::now() + self.settings.deadline;
-        let mut evidence = self.from_estate(key, now);
+        let mut evidence = self.known(key, now);
         let cluster = self.clusters.cluster(&key.cluster);
-        let gone = evidence.pods.is_empty()
-            && evidence.controllers.is_empty()
-            && evidence.workload.is_none();
-        if gone {
-            evidence.missing.push(
-                "The job is no longer there; only what was recorded of it is known.".to_owned(),
-            );
+        if cluster.is_none() {
+            evidence.missing.push(format!(
+                "Kubernetes cluster {} is not configured, so logs and events of its pods were not read.",
+                key.cluster
+            ));
         }
-        match cluster {
-            Some(cluster) => {
-                let pods = telling(&evidence.pods, self.settings.pods);
-                let (events, (logs, unread)) = tokio::join!(
-                    self.events(cluster, &evidence, &pods, until),
-                    self.logs(cluster, &key.namespace, &pods, until)
-                );
-                match events {
-                    Ok(events) => merge(&mut evidence.events, events),
-                    Err(why) => evidence.missing.push(format!("Kubernetes events could not be read: {why}.")),
-                }
-                if pods.len() < evidence.pods.len() {
-                    evidence.missing.push(format!(
-                        "Logs of {} of {} pods were read: those that ended first, ended badly or have the lowest ranks.",
-                        pods.len(),
-                        evidence.pods.len()
-                    ));
-                }
-                evidence.logs = logs;
-                evidence.missing.extend(unread);
-            }
-            None if !gone => evidence.missing.push(
-                "The job's Kubernetes cluster is not connected: no container states, events or logs.".to_owned(),
-            ),
-            None => {}
-        }
-        self.ask_runai(&mut evidence, until).await;
-        if !evidence
-            .nodes
-            .iter()
-            .any(|node| node.conditions.iter().any(|c| !is_standard(&c.kind)))
-            && evidence
-                .pods
-                .iter()
-                .any(|pod| pod.gpus > 0.0 && pod.node.is_some())
+        if let Some(cluster) =
+            cluster.filter(|_| evidence.pods.is_empty() && evidence.controllers.is_empty())
         {
-            evidence.missing.push(
-                "GPU health unknown: no node agent reports GPU conditions on the job's nodes."
-                    .to_owned(),
-            );
+            self.answer(&mut evidence, vec![job_of(cluster, key)], until)
+                .await;
         }
+        if let Some(runai) = self.runai.as_ref().filter(|_| evidence.workload.is_none()) {
+            // A job that is only in Kubernetes is no gap, so a workload that is not found is not told.
+            if let Ok(Some(workload)) = timeout(
+                self.settings.call.min(self.settings.deadline / 3),
+                workload_named(runai, key),
+            )
+            .await
+            {
+                evidence
+                    .project
+                    .get_or_insert_with(|| workload.project.clone());
+                evidence.workload = Some(workload);
+            }
+        }
+        let mut questions = Vec::new();
+        if let Some(cluster) = cluster {
+            questions.extend(self.logs(cluster, &evidence));
+            questions.extend(events(cluster, &evidence));
+            questions.extend(nodes(cluster, &evidence));
+        }
+        if let (Some(runai), Some(workload)) = (&self.runai, &evidence.workload) {
+            questions.extend(of_workload(runai, &workload.id));
+        }
+        self.answer(&mut evidence, questions, until).await;
+        tidy(&mut evidence);
         evidence
     }
 
-    fn from_estate(&self, key: &JobKey, now: Timestamp) -> Evidence {
-        let estate = self.estate.read().unwrap_or_else(PoisonError::into_inner);
+    /// What the estate holds of the job, its nodes and their other jobs.
+    fn known(&self, key: &JobKey, now: Timestamp) -> Evidence {
         let mut evidence = Evidence {
             job: key.clone(),
             project: None,
@@ -144,296 +166,317 @@ impl Collector {
             missing: Vec::new(),
             collected: now,
         };
+        let estate = self
+            .estate
+            .read()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         let Some(job) = estate.job(key) else {
             return evidence;
         };
         evidence.project.clone_from(&job.project);
         evidence.workload.clone_from(&job.workload);
         evidence.controllers.clone_from(&job.controllers);
-        evidence.pods.clone_from(&job.pods);
+        evidence.pods = job.current_pods().into_iter().cloned().collect();
         evidence.events = job.events.iter().cloned().collect();
-        let names: BTreeSet<&str> = job
+        let names: BTreeSet<&String> = evidence
             .pods
             .iter()
-            .filter_map(|pod| pod.node.as_deref())
+            .filter_map(|pod| pod.node.as_ref())
             .collect();
-        for name in names {
-            match estate.node(&key.cluster, name) {
-                Some(entry) => {
-                    evidence.nodes.push(entry.node.clone());
-                    evidence.events.extend(entry.events.iter().cloned());
-                }
-                None => evidence
-                    .missing
-                    .push(format!("Nothing is known of node {name}.")),
+        for name in names.into_iter().take(NODES) {
+            if let Some(entry) = estate.node(&key.cluster, name) {
+                evidence.nodes.push(entry.node.clone());
+                evidence.events.extend(entry.events.iter().cloned());
             }
-            evidence
-                .neighbours
-                .extend(neighbours(&estate, job, name, now));
+            for other in estate.jobs_on(&key.cluster, name) {
+                let failed = estate.job(&other).is_some_and(|job| {
+                    job.pods
+                        .iter()
+                        .any(|pod| pod.node.as_ref() == Some(name) && failed_lately(pod, now))
+                });
+                if other != *key && failed && evidence.neighbours.len() < NEIGHBOURS_TOLD {
+                    evidence.neighbours.push((name.clone(), other.name));
+                }
+            }
         }
-        evidence.events.sort_by_key(|event| event.last);
         evidence
     }
 
-    async fn events(
-        &self,
-        cluster: &ClusterClient,
-        evidence: &Evidence,
-        pods: &[&Pod],
-        until: Instant,
-    ) -> Result<Vec<Event>, String> {
-        let mut names: BTreeSet<String> = pods.iter().map(|pod| pod.name.clone()).collect();
-        names.insert(evidence.job.name.clone());
-        names.extend(
-            evidence
-                .controllers
-                .iter()
-                .map(|controller| controller.name.clone()),
-        );
-        names.extend(pods.iter().flat_map(|pod| pod.claims.iter().cloned()));
-        names.extend(
-            evidence
-                .pods
-                .iter()
-                .filter_map(|pod| pod.owner.as_ref())
-                .map(|owner| owner.name.clone()),
-        );
-        let names: Vec<String> = names.into_iter().collect();
-        in_time(until, cluster.events(&evidence.job.namespace, &names)).await
-    }
-
-    async fn logs(
-        &self,
-        cluster: &ClusterClient,
-        namespace: &str,
-        pods: &[&Pod],
-        until: Instant,
-    ) -> (Vec<ContainerLog>, Vec<String>) {
-        let wanted: Vec<(String, String, bool, u32)> = pods
+    /// Asks all at once and takes in what is answered in time.
+    async fn answer(&self, evidence: &mut Evidence, questions: Vec<Question<'_>>, until: Instant) {
+        let mut open: BTreeSet<String> = questions
             .iter()
-            .enumerate()
-            .flat_map(|(place, pod)| {
-                let lines = if place == 0 {
-                    self.settings.first_lines
-                } else {
-                    self.settings.lines
-                };
-                pod.containers.iter().flat_map(move |container| {
-                    let started = !matches!(
-                        container.state,
-                        ContainerState::Waiting { .. } | ContainerState::Unknown
-                    );
-                    // The log of a container that waits to be restarted is that of its last run.
-                    let current = (started || container.restarts > 0)
-                        .then(|| (pod.name.clone(), container.name.clone(), false, lines));
-                    let previous = (container.last.is_some() || container.restarts > 0)
-                        .then(|| (pod.name.clone(), container.name.clone(), true, lines));
-                    current.into_iter().chain(previous)
-                })
-            })
+            .map(|question| question.about.clone())
             .collect();
-        let mut reads = stream::iter(wanted.into_iter().map(
-            |(pod, container, previous, lines)| async move {
-                let read = timeout_at(
-                    until,
-                    cluster.logs(namespace, &pod, &container, previous, lines),
-                )
-                .await;
-                (pod, container, previous, read)
-            },
-        ))
-        .buffered(self.settings.concurrency);
-        let (mut logs, mut late, mut refused) =
-            (Vec::new(), 0_usize, BTreeMap::<String, Vec<String>>::new());
-        while let Some((pod, container, previous, read)) = reads.next().await {
-            match read {
-                Ok(Ok(lines)) => logs.push(ContainerLog {
-                    pod,
-                    container,
-                    previous,
-                    lines,
-                }),
-                // It has not started, or nothing ended before: there is no log, and none is missing.
-                Ok(Err(KubeError::NoLog { .. })) if !previous => {}
-                Ok(Err(KubeError::NoLog { .. } | KubeError::NotFound { .. })) => {
-                    let which = if previous {
-                        "The previous log"
-                    } else {
-                        "The log"
-                    };
-                    refused
-                        .entry(format!("{which} is gone"))
-                        .or_default()
-                        .push(format!("{pod}/{container}"));
-                }
-                Ok(Err(error)) => {
-                    refused
-                        .entry(format!("A log could not be read ({})", error.told()))
-                        .or_default()
-                        .push(format!("{pod}/{container}"));
-                }
-                Err(_) => late += 1,
+        let call = self.settings.call;
+        let mut answers = stream::iter(questions)
+            .map(|question| async move {
+                let answer = timeout(call, question.ask).await;
+                (question.about, answer)
+            })
+            .buffer_unordered(self.settings.concurrency.max(1));
+        while let Ok(Some((about, answer))) = timeout_at(until, answers.next()).await {
+            open.remove(&about);
+            match answer {
+                Ok(Ok(part)) => take(evidence, part),
+                Ok(Err(reason)) => evidence
+                    .missing
+                    .push(format!("{about} could not be read: {reason}.")),
+                Err(_) => evidence.missing.push(format!(
+                    "{about} could not be read within {} s.",
+                    call.as_secs()
+                )),
             }
         }
-        let mut missing: Vec<String> = refused
+        drop(answers);
+        for about in open {
+            evidence
+                .missing
+                .push(format!("{about} could not be read in time."));
+        }
+    }
+
+    fn logs<'a>(&self, cluster: &'a ClusterClient, evidence: &Evidence) -> Vec<Question<'a>> {
+        plan::logs(evidence, &self.settings)
             .into_iter()
-            .map(|(what, of)| match of.as_slice() {
-                [one] => format!("{what}: {one}."),
-                [first, ..] => format!("{what}: {first} and {} more.", of.len() - 1),
-                [] => format!("{what}."),
+            .map(|wanted| {
+                let namespace = evidence.job.namespace.clone();
+                let which = if wanted.previous {
+                    "previous log"
+                } else {
+                    "log"
+                };
+                let about = format!("The {which} of {}/{}", wanted.pod, wanted.container);
+                let ask = Box::pin(async move {
+                    let lines = cluster
+                        .logs(
+                            &namespace,
+                            &wanted.pod,
+                            &wanted.container,
+                            wanted.previous,
+                            wanted.tail_lines,
+                        )
+                        .await;
+                    match lines {
+                        Ok(lines) => Ok(Part::Log(ContainerLog {
+                            pod: wanted.pod,
+                            container: wanted.container,
+                            previous: wanted.previous,
+                            lines,
+                        })),
+                        // It waits to start, or nothing ended before: there is no log to miss.
+                        Err(KubeError::NoLog { .. }) => Ok(Part::Nothing),
+                        Err(KubeError::NotFound { .. }) => Err("the pod is gone".to_owned()),
+                        Err(error) => Err(error.to_string()),
+                    }
+                });
+                Question { about, ask }
             })
-            .collect();
-        if late > 0 {
-            missing.push(format!("{late} logs did not arrive in time."));
-        }
-        (logs, missing)
+            .collect()
     }
 
-    async fn ask_runai(&self, evidence: &mut Evidence, until: Instant) {
-        let Some(workload) = &evidence.workload else {
-            return;
-        };
-        let Some(client) = &self.runai else { return };
-        let id = workload.id.clone();
-        let (detail, events, history) = tokio::join!(
-            in_time(until, client.workload(&id)),
-            in_time(until, client.events(&id)),
-            in_time(until, client.history(&id))
-        );
-        match detail {
-            Ok(detail) => evidence.pending_messages = detail.pending_messages,
-            Err(why) => evidence.missing.push(format!(
-                "Run:AI's details of the workload could not be read: {why}."
-            )),
-        }
-        match events {
-            Ok(events) => merge(&mut evidence.events, events),
-            Err(why) => evidence.missing.push(format!(
-                "Run:AI's events of the workload could not be read: {why}."
-            )),
-        }
-        match history {
-            Ok(mut history) => {
-                history.sort_by_key(|entry: &HistoryEntry| entry.at);
-                evidence.history = history;
-            }
-            Err(why) => evidence.missing.push(format!(
-                "Run:AI's history of the workload could not be read: {why}."
-            )),
-        }
+    /// Finds a job without a running service: reads the clusters and Run:AI once into this collector's estate.
+    pub async fn find_remote(
+        &self,
+        query: &JobQuery,
+        now: Timestamp,
+    ) -> Result<RemoteFind, RemoteError> {
+        remote::find(self, query, now).await
     }
 }
 
-/// Errors of either client, in words for people.
-trait Told {
-    fn told(&self) -> String;
-}
-
-impl Told for KubeError {
-    fn told(&self) -> String {
-        self.to_string()
-    }
-}
-
-impl Told for crate::watch::runai::RunaiError {
-    fn told(&self) -> String {
-        Self::told(self)
-    }
-}
-
-async fn in_time<T, E: Told>(
-    until: Instant,
-    call: impl Future<Output = Result<T, E>>,
-) -> Result<T, String> {
-    match timeout_at(until, call).await {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(error)) => Err(error.told()),
-        Err(_) => Err("no answer in time".to_owned()),
-    }
-}
-
-/// Adds events that are not there yet; both sources tell some of the same.
-fn merge(events: &mut Vec<Event>, more: Vec<Event>) {
-    for event in more {
-        let held = events.iter_mut().find(|held| {
-            held.uid == event.uid
-                || (held.reason == event.reason
-                    && held.message == event.message
-                    && held.object.name == event.object.name)
-        });
-        match held {
-            Some(held) if held.last < event.last => *held = event,
-            Some(_) => {}
-            None => events.push(event),
-        }
-    }
-    events.sort_by_key(|event| event.last);
-}
-
-/// The pods whose logs tell most, first the one that ended first: ended badly before running, early before late, low
-/// rank before high.
-fn telling(pods: &[Pod], most: usize) -> Vec<&Pod> {
-    let mut order: Vec<&Pod> = pods.iter().collect();
-    order.sort_by_cached_key(|pod| {
-        let end = worst_end(pod);
-        let asked_to_stop = end.as_ref().is_some_and(|end| end.exit_code == 143);
-        (
-            end.is_none(),
-            asked_to_stop,
-            end.and_then(|end| end.finished).unwrap_or(Timestamp::MAX),
-            pod.rank.unwrap_or(u32::MAX),
-            pod.name.clone(),
-        )
-    });
-    order.truncate(most);
-    order
-}
-
-/// The earliest bad end of any of the pod's containers, of the present or the previous run.
-fn worst_end(pod: &Pod) -> Option<Termination> {
-    pod.containers
-        .iter()
-        .flat_map(|container| {
-            let now = match &container.state {
-                ContainerState::Terminated(end) => Some(end),
-                ContainerState::Waiting { .. }
-                | ContainerState::Running { .. }
-                | ContainerState::Unknown => None,
+fn failed_lately(pod: &Pod, now: Timestamp) -> bool {
+    let lately = |at: Timestamp| now.duration_since(at) < NEIGHBOURS;
+    let failed = pod.phase == "Failed" && lately(pod.created);
+    failed
+        || pod.containers.iter().any(|container| {
+            let current = match &container.state {
+                crate::estate::ContainerState::Terminated(end) => Some(end),
+                crate::estate::ContainerState::Waiting { .. }
+                | crate::estate::ContainerState::Running { .. }
+                | crate::estate::ContainerState::Unknown => None,
             };
-            now.into_iter().chain(&container.last)
+            current
+                .into_iter()
+                .chain(&container.last)
+                .any(|end| !matches!(end.exit_code, 0 | 143) && end.finished.is_some_and(lately))
         })
-        .filter(|end| end.exit_code != 0 || end.reason.as_deref() == Some("OOMKilled"))
-        .min_by_key(|end| end.finished.unwrap_or(Timestamp::MAX))
-        .cloned()
 }
 
-/// Other jobs with a pod that ended badly on the node within the hour.
-fn neighbours(estate: &Estate, job: &Job, node: &str, now: Timestamp) -> Vec<(String, String)> {
-    estate
-        .jobs_on(&job.key.cluster, node)
+fn take(evidence: &mut Evidence, part: Part) {
+    match part {
+        Part::Job { pods, controllers } => {
+            evidence.pods = pods;
+            evidence.controllers = controllers;
+        }
+        Part::Log(log) => evidence.logs.push(log),
+        Part::Events(events) => evidence.events.extend(events),
+        Part::Node(Some(node)) => {
+            evidence.nodes.retain(|known| known.name != node.name);
+            evidence.nodes.push(node);
+        }
+        Part::Workload(detail) => {
+            evidence.pending_messages = detail.pending_messages;
+            evidence.workload = Some(detail.workload);
+        }
+        Part::History(history) => evidence.history = history,
+        Part::Node(None) | Part::Nothing => {}
+    }
+}
+
+/// Puts what came in any order into the order of time and name, so that the same evidence gives the same diagnosis.
+fn tidy(evidence: &mut Evidence) {
+    let mut seen = HashSet::new();
+    evidence
+        .events
+        .retain(|event| event.uid.is_empty() || seen.insert(event.uid.clone()));
+    evidence
+        .events
+        .sort_by(|a, b| (a.last, &a.uid).cmp(&(b.last, &b.uid)));
+    evidence.logs.sort_by(|a, b| {
+        (&a.pod, &a.container, !a.previous).cmp(&(&b.pod, &b.container, !b.previous))
+    });
+    evidence.nodes.sort_by(|a, b| a.name.cmp(&b.name));
+    evidence
+        .pods
+        .sort_by(|a, b| (a.created, &a.name).cmp(&(b.created, &b.name)));
+    evidence.neighbours.sort();
+    evidence.missing.sort();
+}
+
+fn job_of<'a>(cluster: &'a ClusterClient, key: &JobKey) -> Question<'a> {
+    let key = key.clone();
+    Question {
+        about: format!("The pods and controllers of {}/{}", key.namespace, key.name),
+        ask: Box::pin(async move {
+            let (pods, controllers) = tokio::join!(
+                cluster.pods(&key.namespace, None),
+                cluster.controllers(&key.namespace, &key.name)
+            );
+            let mut pods = pods.map_err(|error| error.to_string())?;
+            pods.retain(|pod| pod.workload == key.name);
+            let controllers = controllers.map_err(|error| error.to_string())?;
+            Ok(Part::Job { pods, controllers })
+        }),
+    }
+}
+
+fn events<'a>(cluster: &'a ClusterClient, evidence: &Evidence) -> Vec<Question<'a>> {
+    let mut names: Vec<String> = vec![evidence.job.name.clone()];
+    names.extend(
+        evidence
+            .controllers
+            .iter()
+            .map(|controller| controller.name.clone()),
+    );
+    // The scheduler's pod group is named after the workload and the uid of its owner.
+    names.extend(
+        evidence
+            .controllers
+            .iter()
+            .map(|controller| format!("pg-{}-{}", controller.name, controller.uid)),
+    );
+    for pod in &evidence.pods {
+        names.push(pod.name.clone());
+        names.extend(pod.claims.iter().cloned());
+    }
+    let mut seen = HashSet::new();
+    names.retain(|name| seen.insert(name.clone()));
+    names.truncate(EVENT_NAMES);
+    let namespace = evidence.job.namespace.clone();
+    let of_job = Question {
+        about: "The events of the job and its pods".to_owned(),
+        ask: Box::pin(async move {
+            let events = cluster.events(&namespace, &names).await;
+            events.map(Part::Events).map_err(|error| error.to_string())
+        }),
+    };
+    let used = used_nodes(evidence);
+    if used.is_empty() {
+        return vec![of_job];
+    }
+    let of_nodes = Question {
+        about: "The events of its nodes".to_owned(),
+        ask: Box::pin(async move {
+            let events = cluster.events("default", &used).await;
+            events.map(Part::Events).map_err(|error| error.to_string())
+        }),
+    };
+    vec![of_job, of_nodes]
+}
+
+fn used_nodes(evidence: &Evidence) -> Vec<String> {
+    let names: BTreeSet<&String> = evidence
+        .pods
+        .iter()
+        .filter_map(|pod| pod.node.as_ref())
+        .collect();
+    names.into_iter().take(NODES).cloned().collect()
+}
+
+/// The nodes that the estate does not hold.
+fn nodes<'a>(cluster: &'a ClusterClient, evidence: &Evidence) -> Vec<Question<'a>> {
+    used_nodes(evidence)
         .into_iter()
-        .filter(|key| *key != job.key)
-        .filter(|key| {
-            estate.job(key).is_some_and(|other| {
-                other
-                    .pods
-                    .iter()
-                    .filter(|pod| pod.node.as_deref() == Some(node))
-                    .any(|pod| {
-                        worst_end(pod)
-                            .and_then(|end| end.finished)
-                            .is_some_and(|at| now.duration_since(at) < NEIGHBOURHOOD)
-                    })
-            })
+        .filter(|name| evidence.nodes.iter().all(|node| node.name != *name))
+        .map(|name| Question {
+            about: format!("The state of node {name}"),
+            ask: Box::pin(async move {
+                cluster
+                    .node(&name)
+                    .await
+                    .map(Part::Node)
+                    .map_err(|error| error.to_string())
+            }),
         })
-        .map(|key| (node.to_owned(), key.name))
         .collect()
 }
 
-/// Conditions that every kubelet reports; others come from an agent that looks deeper.
-fn is_standard(condition: &str) -> bool {
-    matches!(
-        condition,
-        "Ready" | "MemoryPressure" | "DiskPressure" | "PIDPressure" | "NetworkUnavailable"
-    )
+fn of_workload<'a>(runai: &'a RunaiClient, id: &str) -> Vec<Question<'a>> {
+    let (detail, events, history) = (id.to_owned(), id.to_owned(), id.to_owned());
+    vec![
+        Question {
+            about: "The Run:AI workload".to_owned(),
+            ask: Box::pin(async move {
+                let detail = runai
+                    .workload(&detail)
+                    .await
+                    .map_err(|error| error.told())?;
+                Ok(Part::Workload(Box::new(detail)))
+            }),
+        },
+        Question {
+            about: "The Run:AI events".to_owned(),
+            ask: Box::pin(async move {
+                runai
+                    .events(&events)
+                    .await
+                    .map(Part::Events)
+                    .map_err(|error| error.told())
+            }),
+        },
+        Question {
+            about: "The Run:AI history".to_owned(),
+            ask: Box::pin(async move {
+                runai
+                    .history(&history)
+                    .await
+                    .map(Part::History)
+                    .map_err(|error| error.told())
+            }),
+        },
+    ]
+}
+
+/// The newest Run:AI workload of this name and namespace.
+async fn workload_named(runai: &RunaiClient, key: &JobKey) -> Option<Workload> {
+    let filter = Filter {
+        name: Some(key.name.clone()),
+        ..Filter::default()
+    };
+    let page = runai.workloads(&filter, 0, 100).await.ok()?;
+    page.items
+        .into_iter()
+        .filter(|workload| workload.name == key.name && workload.namespace == key.namespace)
+        .max_by_key(|workload| workload.created)
 }

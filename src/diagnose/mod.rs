@@ -1,7 +1,7 @@
 //! Why a job failed: evidence is collected (shell), analyzers turn it into ranked findings (pure).
 
-pub mod collect;
 mod analyze;
+pub mod collect;
 mod facts;
 mod finding;
 mod hit;

@@ -198,16 +198,6 @@ impl Scene {
         self
     }
 
-    pub(crate) fn annotated(mut self, key: &str, value: &str) -> Self {
-        self.0
-            .events
-            .last_mut()
-            .unwrap()
-            .annotations
-            .push((key.into(), value.into()));
-        self
-    }
-
     pub(crate) fn log(self, pod: &str, lines: &[&str]) -> Self {
         self.log_of(pod, "main", false, lines)
     }
