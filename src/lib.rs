@@ -7,6 +7,7 @@
 
 pub mod action;
 pub mod alert;
+pub mod app;
 pub mod chat;
 pub mod config;
 pub mod decide;

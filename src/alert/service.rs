@@ -160,7 +160,11 @@ impl Alerts {
             .ok_or_else(|| AlertError::NotFound(alert_id.to_owned()))
     }
 
-    async fn happen(&self, alert_id: &str, event: Event, now: Timestamp) -> Result<Alert> {
+    /// Applies an event in a transaction of its own.
+    ///
+    /// # Errors
+    /// When there is no such alert or the database refuses.
+    pub async fn happen(&self, alert_id: &str, event: Event, now: Timestamp) -> Result<Alert> {
         let mut tx = self.store.begin().await?;
         let alert = self.apply(&mut tx, alert_id, event, now).await?;
         tx.commit().await?;

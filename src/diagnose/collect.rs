@@ -7,6 +7,7 @@ mod remote;
 use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, StreamExt};
 use jiff::{SignedDuration, Timestamp};
@@ -209,12 +210,14 @@ impl Collector {
             .map(|question| question.about.clone())
             .collect();
         let call = self.settings.call;
-        let mut answers = stream::iter(questions)
-            .map(|question| async move {
-                let answer = timeout(call, question.ask).await;
-                (question.about, answer)
+        // Boxed one by one: as a closure over borrowed questions the future would not be known to be `Send`.
+        let asked: Vec<BoxFuture<'_, _>> = questions
+            .into_iter()
+            .map(|Question { about, ask }| {
+                timeout(call, ask).map(move |answer| (about, answer)).boxed()
             })
-            .buffer_unordered(self.settings.concurrency.max(1));
+            .collect();
+        let mut answers = stream::iter(asked).buffer_unordered(self.settings.concurrency.max(1));
         while let Ok(Some((about, answer))) = timeout_at(until, answers.next()).await {
             open.remove(&about);
             match answer {

@@ -233,6 +233,7 @@ pub(super) fn role_for(command: &Command) -> Role {
         | Command::Help { .. } => Role::Viewer,
         Command::MonitoringStart { .. }
         | Command::MonitoringStop
+        | Command::Silence { .. }
         | Command::RemoveSilence { .. }
         | Command::EmergencyStop { .. } => Role::Operator,
         Command::Decide { .. } => Role::Approver,
