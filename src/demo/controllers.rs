@@ -222,7 +222,7 @@ impl World {
         match failed_pod {
             Some(slot) if exhausted => self.give_up(id, slot, now),
             Some(_) if kind == JobKind::Training => {
-                self.plan(JOB_RETRY, Task::FillJob { job: id, run })
+                self.plan(JOB_RETRY, Task::FillJob { job: id, run });
             }
             Some(_) => {}
             None => {

@@ -50,9 +50,9 @@ pub struct PodView {
 }
 
 impl SimEstate {
-    /// An empty estate at `now`. Scripts run `speed` times faster than written; `seed` decides names and uids.
-    pub fn new(now: Timestamp, speed: f64, seed: u64) -> Self {
-        let world = World::new(now, speed, seed);
+    /// An empty estate at `now`. Scripts run `speed` times faster than written; `rng_seed` decides names and uids.
+    pub fn new(now: Timestamp, speed: f64, rng_seed: u64) -> Self {
+        let world = World::new(now, speed, rng_seed);
         Self {
             changed: watch::Sender::new(world.cluster.version()),
             world: Arc::new(Mutex::new(world)),
@@ -217,7 +217,7 @@ impl SimEstate {
     /// A person stops a job.
     pub fn suspend(&self, namespace: &str, name: &str) {
         self.with_job(namespace, name, |world, job| {
-            world.suspend(job, Some("demo-user@example.com"))
+            world.suspend(job, Some("demo-user@example.com"));
         });
     }
 

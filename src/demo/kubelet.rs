@@ -11,7 +11,7 @@ use super::world::{Container, Ended, Task, World};
 use super::{objects, pod_status};
 
 /// The longest pause between two starts of a crashing container (the kubelet's own limit).
-const LONGEST_BACKOFF: Duration = Duration::from_secs(300);
+const LONGEST_BACKOFF: Duration = Duration::from_mins(5);
 
 impl World {
     /// Places the pod on a node, or says why not.

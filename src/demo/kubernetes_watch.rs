@@ -18,9 +18,9 @@ use super::kubernetes_api::{failure, status_body};
 use super::selector::Selector;
 
 /// What the real server uses when the client names no time: half an hour and more.
-const DEFAULT_TIMEOUT: Duration = Duration::from_secs(1_800);
+const DEFAULT_TIMEOUT: Duration = Duration::from_mins(30);
 /// How often a watch that asked for bookmarks gets one.
-const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
+const BOOKMARK_EVERY: Duration = Duration::from_mins(1);
 
 /// What a watch asked for.
 pub(super) struct WatchParameters {

@@ -123,7 +123,7 @@ pub(super) async fn batch(State(api): State<Api>, Json(batch): Json<Batch>) -> R
             match act(world, &id, batch.action) {
                 Ok(()) => succeeded.push(id),
                 Err((code, message)) => {
-                    failed.push(json!({"id": id, "code": code.as_u16(), "message": message}))
+                    failed.push(json!({"id": id, "code": code.as_u16(), "message": message}));
                 }
             }
         }

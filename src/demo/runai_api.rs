@@ -92,6 +92,11 @@ pub(super) fn error(code: StatusCode, message: &str) -> Response {
         .into_response()
 }
 
+/// The answer to parameters that make no sense.
+fn refuse(message: &str) -> Response {
+    error(StatusCode::BAD_REQUEST, message)
+}
+
 async fn authorize(
     State(api): State<Api>,
     headers: HeaderMap,
@@ -163,13 +168,13 @@ async fn token_v1(State(api): State<Api>, Json(body): Json<Value>) -> Response {
 /// The newer form: a form in, snake case out, errors as OAuth writes them.
 async fn token_v2(State(api): State<Api>, Form(form): Form<HashMap<String, String>>) -> Response {
     let field = |name: &str| form.get(name).map(String::as_str);
-    let refuse =
+    let oauth_error =
         |code: StatusCode, error: &str| (code, Json(json!({"error": error}))).into_response();
     if field("grant_type") != Some("client_credentials") {
-        return refuse(StatusCode::BAD_REQUEST, "unsupported_grant_type");
+        return oauth_error(StatusCode::BAD_REQUEST, "unsupported_grant_type");
     }
     if !api.knows(field("client_id"), field("client_secret")) {
-        return refuse(StatusCode::UNAUTHORIZED, "invalid_client");
+        return oauth_error(StatusCode::UNAUTHORIZED, "invalid_client");
     }
     let body = json!({"access_token": api.issue(), "token_type": "Bearer", "expires_in": api.token_life.as_secs()});
     Json(body).into_response()
@@ -188,13 +193,10 @@ struct ListParameters {
 }
 
 impl ListParameters {
-    fn limit(&self) -> Result<usize, Response> {
+    fn limit(&self) -> Result<usize, String> {
         match self.limit.unwrap_or(DEFAULT_LIMIT) {
             limit @ 1..=MOST => Ok(limit),
-            _ => Err(error(
-                StatusCode::BAD_REQUEST,
-                "limit must be between 1 and 500",
-            )),
+            _ => Err("limit must be between 1 and 500".to_owned()),
         }
     }
 
@@ -202,7 +204,7 @@ impl ListParameters {
     fn page(&self, key: &str, items: Vec<Value>) -> Response {
         let limit = match self.limit() {
             Ok(limit) => limit,
-            Err(refusal) => return refusal,
+            Err(message) => return refuse(&message),
         };
         let total = items.len();
         let page: Vec<Value> = items.into_iter().skip(self.offset).take(limit).collect();
@@ -215,12 +217,8 @@ impl ListParameters {
 }
 
 /// The workloads that a list shows, in order of creation.
-fn selected<'a>(
-    world: &'a World,
-    parameters: &ListParameters,
-) -> Result<Vec<&'a SimJob>, Response> {
-    let filters = Filters::parse(&parameters.filter_by)
-        .map_err(|message| error(StatusCode::BAD_REQUEST, &message))?;
+fn selected<'a>(world: &'a World, parameters: &ListParameters) -> Result<Vec<&'a SimJob>, String> {
+    let filters = Filters::parse(&parameters.filter_by)?;
     let mut jobs: Vec<&SimJob> = world
         .jobs
         .values()
@@ -233,20 +231,19 @@ fn selected<'a>(
         &mut jobs,
         &parameters.sort_by,
         &parameters.sort_order,
-    )
-    .map_err(|message| error(StatusCode::BAD_REQUEST, &message))?;
+    )?;
     Ok(jobs)
 }
 
 async fn workloads(State(api): State<Api>, Query(parameters): Query<ListParameters>) -> Response {
     let limit = match parameters.limit() {
         Ok(limit) => limit,
-        Err(refusal) => return refusal,
+        Err(message) => return refuse(&message),
     };
     api.estate.read(|world| {
         let jobs = match selected(world, &parameters) {
             Ok(jobs) => jobs,
-            Err(refusal) => return refusal,
+            Err(message) => return refuse(&message),
         };
         // Only the page is rendered: the estate may hold 100,000.
         let page: Vec<Value> = jobs
@@ -266,7 +263,7 @@ async fn workloads(State(api): State<Api>, Query(parameters): Query<ListParamete
 async fn count(State(api): State<Api>, Query(parameters): Query<ListParameters>) -> Response {
     api.estate.read(|world| match selected(world, &parameters) {
         Ok(jobs) => Json(json!({"count": jobs.len()})).into_response(),
-        Err(refusal) => refusal,
+        Err(message) => refuse(&message),
     })
 }
 

@@ -94,7 +94,7 @@ fn requirement(text: &str) -> Result<Requirement, String> {
             .map(|value| value.trim().to_owned())
             .collect::<Vec<_>>()
     };
-    let (key, test) = if let Some((key, values)) = text.split_once(" notin ") {
+    let (key, rule) = if let Some((key, values)) = text.split_once(" notin ") {
         (key, Test::NotIn(set(values)))
     } else if let Some((key, values)) = text.split_once(" in ") {
         (key, Test::In(set(values)))
@@ -113,6 +113,6 @@ fn requirement(text: &str) -> Result<Requirement, String> {
     }
     Ok(Requirement {
         key: key.to_owned(),
-        test,
+        test: rule,
     })
 }

@@ -39,7 +39,7 @@ impl Default for Settings {
             seed: 7,
             // Fine enough that what people see does not come in lumps.
             tick: Duration::from_millis(200),
-            token_life: Duration::from_secs(3_600),
+            token_life: Duration::from_hours(1),
         }
     }
 }

@@ -209,7 +209,7 @@ const KEPT_RUNS: usize = 2;
 const KEPT_LINES: usize = 1_000;
 
 impl World {
-    pub(super) fn new(now: Timestamp, speed: f64, seed: u64) -> Self {
+    pub(super) fn new(now: Timestamp, speed: f64, rng_seed: u64) -> Self {
         Self {
             now,
             cluster: Cluster::default(),
@@ -223,7 +223,7 @@ impl World {
             repeats: HashMap::new(),
             stale: BTreeSet::new(),
             speed,
-            rng: fastrand::Rng::with_seed(seed),
+            rng: fastrand::Rng::with_seed(rng_seed),
             queue: BTreeMap::new(),
             sequence: 0,
         }

@@ -42,7 +42,7 @@ impl Demo {
     }
 
     async fn serve(estate: SimEstate) -> Self {
-        let servers = server::serve(estate.clone(), Duration::from_secs(3_600))
+        let servers = server::serve(estate.clone(), Duration::from_hours(1))
             .await
             .expect("the loopback has room");
         let kubeconfig = kube::config::Kubeconfig::from_yaml(&servers.kubeconfig()).expect("valid");
