@@ -288,10 +288,16 @@ impl Collector {
     }
 }
 
+/// Ends that say nothing against the node: the application's own errors, and being told to stop.
+const BY_THE_JOB: &[i32] = &[0, 1, 2, 125, 126, 127, 128, 130, 143];
+
+/// Failed in a way that the node may have caused.
 fn failed_lately(pod: &Pod, now: Timestamp) -> bool {
     let lately = |at: Timestamp| now.duration_since(at) < NEIGHBOURS;
-    let failed = pod.phase == "Failed" && lately(pod.created);
-    failed
+    let refused = pod.reason.as_deref().is_some_and(|reason| {
+        matches!(reason, "UnexpectedAdmissionError" | "NodeLost") && lately(pod.created)
+    });
+    refused
         || pod.containers.iter().any(|container| {
             let current = match &container.state {
                 crate::estate::ContainerState::Terminated(end) => Some(end),
@@ -302,7 +308,7 @@ fn failed_lately(pod: &Pod, now: Timestamp) -> bool {
             current
                 .into_iter()
                 .chain(&container.last)
-                .any(|end| !matches!(end.exit_code, 0 | 143) && end.finished.is_some_and(lately))
+                .any(|end| !BY_THE_JOB.contains(&end.exit_code) && end.finished.is_some_and(lately))
         })
 }
 

@@ -1,8 +1,8 @@
 //! What the scenes share: databases, fakes of the outside world, and a bot to run against them.
 
 pub mod alerting;
-pub mod cluster;
 pub mod bot;
+pub mod cluster;
 pub mod database;
 pub mod kube_api;
 pub mod pagerduty;
