@@ -209,13 +209,21 @@ fn templates() -> Vec<String> {
         .map(|mut pod| {
             let name = pod["metadata"]["name"].as_str().expect("a name").to_owned();
             let uid = pod["metadata"]["uid"].as_str().expect("a uid").to_owned();
-            let mut variable = 0;
-            while pod.to_string().len() < POD_BYTES {
-                pod["spec"]["containers"][0]["env"][variable] =
-                    json!({"name": format!("NCCL_SETTING_{variable}"), "value": "\"quoted\"\tand long enough to skip"});
-                variable += 1;
-            }
-            pod.to_string().replace(&uid, "@uid@").replace(&name, "@name@")
+            let missing = POD_BYTES.saturating_sub(pod.to_string().len());
+            let variable =
+                r#"{"name":"NCCL_SETTING_00","value":"\"quoted\"\tand long enough to skip"},"#;
+            let environment: Vec<Value> = (0..missing / variable.len())
+                .map(|index| {
+                    json!({
+                        "name": format!("NCCL_SETTING_{index:02}"),
+                        "value": "\"quoted\"\tand long enough to skip",
+                    })
+                })
+                .collect();
+            pod["spec"]["containers"][0]["env"] = Value::Array(environment);
+            pod.to_string()
+                .replace(&uid, "@uid@")
+                .replace(&name, "@name@")
         })
         .collect()
 }
