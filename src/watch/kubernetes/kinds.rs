@@ -1,5 +1,11 @@
 //! Which kinds of objects are watched, and which of those a cluster may or may not have.
 
+use serde::Deserialize;
+
+use super::client::ClusterClient;
+use super::error::KubeError;
+use super::transport::segment;
+
 /// A kind that makes pods, as one cluster serves it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ControllerKind {
@@ -74,4 +80,85 @@ pub(super) fn is_part_of_a_job(kind: &str) -> bool {
             | "Deployment"
             | "StatefulSet"
     ) || OPTIONAL.iter().any(|(_, kinds)| kinds.contains(&kind))
+}
+
+#[derive(Deserialize)]
+struct Groups {
+    #[serde(default)]
+    groups: Vec<Group>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Group {
+    name: String,
+    #[serde(default)]
+    versions: Vec<GroupVersion>,
+    preferred_version: Option<GroupVersion>,
+}
+
+#[derive(Deserialize)]
+struct GroupVersion {
+    version: String,
+}
+
+#[derive(Deserialize)]
+struct Resources {
+    #[serde(default)]
+    resources: Vec<ResourceEntry>,
+}
+
+#[derive(Deserialize)]
+struct ResourceEntry {
+    /// Plural; sub-resources as `plural/status`.
+    name: String,
+    kind: String,
+    #[serde(default)]
+    verbs: Vec<String>,
+}
+
+impl ClusterClient {
+    /// The kinds of [`OPTIONAL`] operators that this cluster serves, each in its preferred version.
+    pub(super) async fn optional_kinds(&self) -> Result<Vec<ControllerKind>, KubeError> {
+        let served: Groups = self.read("/apis").await?;
+        let mut found = Vec::new();
+        for (group, kinds) in OPTIONAL {
+            let Some(served) = served.groups.iter().find(|served| served.name == group) else {
+                continue;
+            };
+            let preferred = served.preferred_version.iter();
+            for version in preferred
+                .chain(&served.versions)
+                .map(|entry| entry.version.as_str())
+            {
+                let missing = |kind: &&&str| {
+                    !found
+                        .iter()
+                        .any(|have: &ControllerKind| have.kind == **kind)
+                };
+                if kinds.iter().filter(missing).count() == 0 {
+                    break;
+                }
+                let resources: Resources = self
+                    .read(&format!("/apis/{group}/{}", segment(version)?))
+                    .await?;
+                let entries = kinds.iter().filter(missing).filter_map(|kind| {
+                    let entry = resources.resources.iter().find(|entry| {
+                        entry.kind == *kind
+                            && !entry.name.contains('/')
+                            && entry.verbs.iter().any(|verb| verb == "watch")
+                    })?;
+                    Some(ControllerKind {
+                        group,
+                        kind,
+                        version: version.to_owned(),
+                        plural: entry.name.clone(),
+                    })
+                });
+                let entries: Vec<ControllerKind> = entries.collect();
+                found.extend(entries);
+            }
+        }
+        Ok(found)
+    }
 }

@@ -11,4 +11,5 @@ mod health;
 pub mod kinds;
 pub mod logs;
 pub mod slim;
+mod transport;
 pub mod watcher;
