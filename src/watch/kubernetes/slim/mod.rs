@@ -82,7 +82,8 @@ struct SlimCondition {
 lenient_object!(SlimCondition);
 
 fn conditions(slim: Vec<SlimCondition>) -> Vec<Condition> {
-    slim.into_iter()
+    let mut conditions: Vec<Condition> = slim
+        .into_iter()
         .filter_map(|condition| {
             Some(Condition {
                 kind: condition.kind?,
@@ -92,7 +93,10 @@ fn conditions(slim: Vec<SlimCondition>) -> Vec<Condition> {
                 since: condition.since.0,
             })
         })
-        .collect()
+        .collect();
+    // A hundred thousand of these lists are kept, and most objects never change again.
+    conditions.shrink_to_fit();
+    conditions
 }
 
 #[cfg(test)]

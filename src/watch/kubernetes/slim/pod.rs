@@ -11,7 +11,7 @@ use serde::de::MapAccess;
 use super::lenient::{Lenient, Take, Time, lenient, lenient_object};
 use super::meta::{Named, object_meta};
 use super::{SlimCondition, conditions};
-use crate::estate::{Container, ContainerState, Pod, Termination, identity};
+use crate::estate::{Condition, Container, ContainerState, Pod, Termination, identity};
 
 /// A pod as the API sends it, less what is not kept.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -211,7 +211,7 @@ impl SlimPod {
             phase: status.phase.unwrap_or_else(|| "Unknown".to_owned()),
             reason: status.reason.filter(|reason| !reason.is_empty()),
             message: status.message.filter(|message| !message.is_empty()),
-            conditions: conditions(status.conditions),
+            conditions: telling_conditions(status.conditions),
             containers,
             owner: named.owner,
             workload: who.workload,
@@ -228,6 +228,18 @@ impl SlimPod {
             restart_policy: spec.restart_policy,
         })
     }
+}
+
+/// All but the steps of a start that went well, which every running pod repeats and nobody asks about.
+fn telling_conditions(mut slim: Vec<SlimCondition>) -> Vec<Condition> {
+    slim.retain(|condition| {
+        let step = matches!(
+            condition.kind.as_deref(),
+            Some("Initialized" | "ContainersReady" | "PodReadyToStartContainers")
+        );
+        !step || condition.status.as_deref() != Some("True")
+    });
+    conditions(slim)
 }
 
 /// What a pod holds at once: all its containers together, or one of its init containers if that asks for more.
