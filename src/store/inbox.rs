@@ -86,10 +86,13 @@ impl Store {
                 .signature
                 .iter()
                 .any(|signature| !fresh.remove(&signature_key(signature)));
+            // All of them are taken out, also after the first that is known.
             let known = delivery
                 .keys
                 .iter()
-                .fold(false, |known, key| !fresh.remove(key) || known);
+                .filter(|key| !fresh.remove(*key))
+                .count()
+                > 0;
             verdicts.push(match (replayed, known) {
                 (true, _) => Recorded::Replayed,
                 (false, true) => Recorded::Duplicate,
@@ -175,7 +178,7 @@ impl Tx {
         let mut keys: HashMap<String, (&str, i64)> = HashMap::new();
         let until = |kept| {
             now.saturating_add(kept)
-                .map_or(i64::MAX, |at| at.as_millisecond())
+                .map_or(i64::MAX, Timestamp::as_millisecond)
         };
         for (delivery, id) in deliveries.iter().zip(ids) {
             if let Some(signature) = &delivery.signature {

@@ -65,7 +65,7 @@ pub fn short_form(card: &Card) -> String {
     let mut lines = vec![notification(card)];
     for block in &card.blocks {
         match block {
-            Block::Header { text } => lines.push(escape(&clean(text))),
+            Block::Header { text } | Block::Code { text } => lines.push(escape(&clean(text))),
             Block::Text { spans } | Block::Context { spans } => lines.push(flat(spans)),
             Block::Fields { fields } => {
                 lines.extend(
@@ -74,7 +74,6 @@ pub fn short_form(card: &Card) -> String {
                     }),
                 );
             }
-            Block::Code { text } => lines.push(escape(&clean(text))),
             Block::Table { header, rows } => {
                 lines.extend(
                     std::iter::once(header)
@@ -193,7 +192,8 @@ impl Canvas {
                         .map(|(label, spans)| field(label, spans))
                         .collect();
                     let cost = fields.iter().map(|field| units(field)).sum();
-                    let fields: Vec<Value> = fields.into_iter().map(mrkdwn_object).collect();
+                    let fields: Vec<Value> =
+                        fields.iter().map(|field| mrkdwn_object(field)).collect();
                     self.push(json!({"type": "section", "fields": fields}), cost);
                 }
             }
@@ -202,7 +202,7 @@ impl Canvas {
                 if let Some(text) = paragraphs("", spans).into_iter().next() {
                     let cost = units(&text);
                     self.push(
-                        json!({"type": "context", "elements": [mrkdwn_object(text)]}),
+                        json!({"type": "context", "elements": [mrkdwn_object(&text)]}),
                         cost,
                     );
                 }
@@ -226,7 +226,7 @@ impl Canvas {
 
     fn push_section(&mut self, text: &str) {
         self.push(
-            json!({"type": "section", "text": mrkdwn_object(text.to_owned())}),
+            json!({"type": "section", "text": mrkdwn_object(text)}),
             units(text),
         );
     }
@@ -263,13 +263,13 @@ impl Canvas {
     fn finish(mut self) -> (Vec<Value>, bool) {
         if self.cut {
             self.blocks
-                .push(json!({"type": "context", "elements": [mrkdwn_object(MORE.to_owned())]}));
+                .push(json!({"type": "context", "elements": [mrkdwn_object(MORE)]}));
         }
         (self.blocks, self.cut)
     }
 }
 
-fn mrkdwn_object(text: String) -> Value {
+fn mrkdwn_object(text: &str) -> Value {
     json!({"type": "mrkdwn", "text": text, "verbatim": true})
 }
 

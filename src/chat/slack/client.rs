@@ -27,7 +27,7 @@ const SLACK_API: &str = "https://slack.com/api";
 /// Names our metadata on messages, by which a repeated post is recognised.
 const EVENT_TYPE: &str = "nightbell";
 /// How long the members of a user group may be remembered: an approver who was removed must not approve for long.
-const GROUP_CACHE: Duration = Duration::from_secs(60);
+const GROUP_CACHE: Duration = Duration::from_mins(1);
 /// Pages of 200 messages that are searched for an earlier post before giving up.
 const SEARCH_PAGES: usize = 5;
 /// Clocks of Slack and this machine may differ by this much when searching since a time.
@@ -139,8 +139,11 @@ struct Inner {
     app_token: Option<SlackApiToken>,
     webhook_url: Option<SecretString>,
     timeout: Duration,
-    groups: Mutex<HashMap<String, (Instant, Arc<[String]>)>>,
+    groups: Mutex<HashMap<String, Group>>,
 }
+
+/// The members of a user group, and when they were asked for.
+type Group = (Instant, Arc<[String]>);
 
 impl std::fmt::Debug for SlackClient {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -317,7 +320,7 @@ impl SlackClient {
             "{}.000000",
             since
                 .saturating_sub(CLOCK_SKEW)
-                .map_or(0, |since| since.as_second())
+                .map_or(0, Timestamp::as_second)
         );
         let mut cursor: Option<String> = None;
         for _ in 0..SEARCH_PAGES {
@@ -379,12 +382,12 @@ impl SlackClient {
     /// The members of a user group, at most a minute old. Whoever asks in order to allow something must take an
     /// error as no.
     pub async fn user_group_members(&self, group: &str) -> Result<Arc<[String]>> {
-        if let Some(members) = self.remembered_group(group) {
-            return Ok(members);
-        }
         #[derive(Deserialize)]
         struct Members {
             users: Vec<String>,
+        }
+        if let Some(members) = self.remembered_group(group) {
+            return Ok(members);
         }
         let asked = Instant::now();
         let members: Members = self

@@ -502,8 +502,7 @@ fn retry_after(fault: &Fault, attempts: i64) -> Option<SignedDuration> {
             Some(SignedDuration::try_from(*retry_after).unwrap_or(back_off))
         }
         Fault::Slack(error) if error.is_transient() => Some(back_off),
-        Fault::Slack(_) => None,
-        Fault::Store(StoreError::Corrupt { .. }) => None,
+        Fault::Slack(_) | Fault::Store(StoreError::Corrupt { .. }) => None,
         Fault::Store(_) => Some(back_off),
     }
 }
