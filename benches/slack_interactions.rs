@@ -157,15 +157,16 @@ async fn measure() {
     }
     let mut times: Vec<Duration> = presses.join_all().await;
     times.sort_unstable();
-    let at = |part: f64| times[((times.len() - 1) as f64 * part) as usize].as_secs_f64() * 1_000.0;
+    let at =
+        |thousandths: usize| times[(times.len() - 1) * thousandths / 1_000].as_secs_f64() * 1_000.0;
     println!(
         "{STEADY_RATE} presses a second for {STEADY_SECONDS} s, each on a connection of its own:"
     );
     println!(
         "  acknowledged in p50 {:.1} ms, p99 {:.1} ms, max {:.1} ms; {:.2} CPU s of the server",
-        at(0.5),
-        at(0.99),
-        at(1.0),
+        at(500),
+        at(990),
+        at(1_000),
         server.cpu_seconds() - before
     );
 }

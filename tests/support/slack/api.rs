@@ -218,7 +218,10 @@ impl State {
         let Some(message) = found else {
             return no("message_not_found");
         };
-        message.text = arguments["text"].as_str().unwrap_or_default().to_owned();
+        arguments["text"]
+            .as_str()
+            .unwrap_or_default()
+            .clone_into(&mut message.text);
         message.blocks = arguments["blocks"].as_array().cloned().unwrap_or_default();
         message.edits += 1;
         Ok(json!({"channel": channel, "ts": ts, "text": message.text}))

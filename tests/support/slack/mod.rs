@@ -370,13 +370,13 @@ impl FakeSlack {
     pub async fn send(&self, kind: &str, payload: &Value) -> bool {
         let bot = self.bot.lock().expect("not poisoned").clone();
         match bot {
-            Some(_) => self.send_signed(&self.request(kind, payload)).await == 200,
+            Some(_) => self.send_signed(&Self::request(kind, payload)).await == 200,
             None => self.send_envelope(kind, payload).await,
         }
     }
 
     /// A signed request, as it would go over the wire.
-    pub fn request(&self, kind: &str, payload: &Value) -> Request {
+    pub fn request(kind: &str, payload: &Value) -> Request {
         let (path, body) = match kind {
             "events_api" => ("slack/events", payload.to_string()),
             "interactive" => (
