@@ -278,12 +278,14 @@ impl Desk {
                 let name = code(&status.state.source);
                 match &status.health {
                     Health::Fresh | Health::Paused { .. } => None,
-                    Health::Late { since } => {
-                        Some(format!("{name} is silent since {}", ago(*since, now)))
-                    }
-                    Health::Failing { since, .. } => {
-                        Some(format!("{name} fails since {}", ago(*since, now)))
-                    }
+                    Health::Late { since } => Some(format!(
+                        "{name} is silent for {}",
+                        length(now.duration_since(*since).as_secs())
+                    )),
+                    Health::Failing { since, .. } => Some(format!(
+                        "{name} fails for {}",
+                        length(now.duration_since(*since).as_secs())
+                    )),
                     Health::NeverSeen => Some(format!("{name} was not heard yet")),
                 }
             })

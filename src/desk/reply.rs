@@ -47,7 +47,7 @@ pub(super) fn unavailable(error: &(dyn std::error::Error + 'static)) -> Answer {
 
 pub(super) fn card(tone: Tone, fallback: &str, blocks: Vec<Block>) -> Card {
     Card {
-        fallback: fallback.to_owned(),
+        fallback: unmarked(fallback),
         tone,
         blocks,
     }
@@ -63,9 +63,14 @@ pub(super) fn small(text: &str) -> Block {
     Block::Context { spans: spans(text) }
 }
 
+/// Headers and notifications have no code style, so the backticks go.
+fn unmarked(text: &str) -> String {
+    text.replace('`', "")
+}
+
 pub(super) fn header(text: &str) -> Block {
     Block::Header {
-        text: text.to_owned(),
+        text: unmarked(text),
     }
 }
 

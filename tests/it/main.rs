@@ -11,6 +11,7 @@ mod support;
 mod actions;
 mod alerts;
 mod demo_estate;
+mod desk;
 mod diagnosis;
 mod kube_client;
 mod kube_watch;

@@ -493,6 +493,7 @@ fn at_word(
             Some("for" | "of" | "from" | "on" | "called" | "named" | "with" | "to") => {
                 make(Sort::Unsaid)
             }
+            Some("about") if tokens.len() <= 4 => make(Sort::Unsaid),
             _ if token.possessive => make(Sort::Unsaid),
             _ => verb_before(tokens, at).then(|| Name {
                 value: token.raw.clone(),

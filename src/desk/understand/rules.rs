@@ -517,6 +517,11 @@ const RULES: &[(Intent, f32, &str)] = &[
         r"\b(when|how often|last)\b.{0,20}\b(re)?train(ed)?\b",
     ),
     (
+        Intent::ShowLogs,
+        4.0,
+        r"\bwhat (is|was|does|did|has) (the )?(job |workload )?(_name_|it)( job)? (print|printing|printed|log|logging|logged|output|outputting|write|writing|say|saying)\b",
+    ),
+    (
         Intent::Report,
         4.0,
         r"\bhow (many|often)\b.{0,24}\b(failed|fail|failures|incidents|crashed)\b.{0,16}_since_",
@@ -575,7 +580,7 @@ pub(super) fn add(shape: &str, scores: &mut Scores) {
 pub(super) fn is_manipulation(shape: &str) -> bool {
     static ATTEMPTS: LazyLock<Regex> = LazyLock::new(|| {
         Regex::new(concat!(
-            r"\b(ignore|disregard|forget|override|bypass|skip|circumvent|neglect)\b.{0,30}\b(instructions?|prompts?|rules|guidelines|restrictions|safety|programming|safeguards|directives|policy|policies|gates?|guardrails)\b",
+            r"\bforget (everything|all|what)\b.{0,20}\b(told|said|know|above|before|learned)\b|\b(ignore|disregard|forget|override|bypass|skip|circumvent|neglect)\b.{0,30}\b(instructions?|prompts?|rules|guidelines|restrictions|safety|programming|safeguards|directives|policy|policies|gates?|guardrails)\b",
             r"|\byou are now\b.{0,20}\b(root|dan|admin|unrestricted|a|an)\b|\b(pretend|roleplay|act as|behave as if|imagine you)\b",
             r"|\b(developer|god|jailbreak|admin|sudo|root|unrestricted|maintenance override) mode\b|\bjailbreak\b",
             r"|\bsystem ?prompt\b|\b(reveal|print|show|leak|tell|give|send|what is|dump|expose|share)\b.{0,24}\b(password|passwords|api key|api keys|token|tokens|secret|secrets|credentials|private key|signing secret)\b",

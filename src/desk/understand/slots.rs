@@ -609,6 +609,16 @@ pub(super) fn fill(intent: Intent, found: &Mentions) -> Slots {
         }
         _ => {}
     }
+    // "Crashed overnight" is no length of anything that is to be done.
+    if !matches!(
+        intent,
+        Intent::MonitoringStart
+            | Intent::MonitoringStop
+            | Intent::SilenceCreate
+            | Intent::SettingsChange
+    ) {
+        slots.duration_seconds = None;
+    }
     if intent == Intent::ApprovalDecide {
         slots.approve = found.approve;
     }

@@ -467,3 +467,39 @@ fn any_input_is_survived() {
         let _ = follow_up(&[message, message], message);
     }
 }
+
+/// A message with the thread it stands in, and what it must give.
+#[derive(serde::Deserialize)]
+struct Scene {
+    say: String,
+    #[serde(default)]
+    context: Vec<String>,
+    intent: Intent,
+    slots: Value,
+}
+
+#[test]
+fn whole_scenes_give_their_intent_and_slots() {
+    let scenes: Vec<Scene> =
+        serde_saphyr::from_str(include_str!("scenes.yaml")).expect("the scenes are YAML");
+    let wrong: Vec<String> = scenes
+        .iter()
+        .filter_map(|scene| {
+            let understood = understand(&scene.say, &scene.context, &Known::default());
+            let given = (understood.intent, slots(&understood));
+            (given != (scene.intent, scene.slots.clone())).then(|| {
+                format!(
+                    "{:?} after {:?}: {:?} {} ({:.2})",
+                    scene.say, scene.context, given.0, given.1, understood.confidence
+                )
+            })
+        })
+        .collect();
+    assert!(
+        wrong.len() * 50 <= scenes.len(),
+        "{} of {}\n{}",
+        wrong.len(),
+        scenes.len(),
+        wrong.join("\n")
+    );
+}
