@@ -9,6 +9,7 @@ pub mod action;
 pub mod alert;
 pub mod app;
 pub mod chat;
+pub mod cli;
 pub mod config;
 pub mod decide;
 pub mod demo;

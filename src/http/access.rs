@@ -7,6 +7,7 @@ use axum::http::{HeaderMap, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
+use secrecy::SecretString;
 
 use super::Shared;
 use super::problem::Problem;
@@ -32,6 +33,14 @@ pub enum Access {
     Loopback,
     /// Whoever brings a token.
     Tokens(Tokens),
+}
+
+impl Access {
+    /// By tokens if there is a secret to sign them with, else from this machine only.
+    #[must_use]
+    pub fn new(jwt_secret: Option<&SecretString>) -> Self {
+        jwt_secret.map_or(Self::Loopback, |secret| Self::Tokens(Tokens::new(secret)))
+    }
 }
 
 /// Who asks, and what they may.

@@ -3,7 +3,7 @@
 //! What changes something goes through the desk, as every other surface does; reading is answered from the store, the
 //! estate and the register of sources. Slack's routes are merged from `chat::slack`.
 
-pub mod access;
+mod access;
 mod api;
 mod docs;
 mod extract;
@@ -42,9 +42,9 @@ use crate::safety::Safety;
 use crate::store::Store;
 use crate::watch::control::MonitoringControl;
 use crate::watch::sources::Sources;
-use access::Access;
 use problem::Problem;
 
+pub use access::Access;
 pub use stream::Pulses;
 
 /// The largest body taken: a sentence with the messages of its thread.
