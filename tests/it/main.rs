@@ -13,6 +13,7 @@ mod alerts;
 mod demo_estate;
 mod desk;
 mod diagnosis;
+mod http;
 mod kube_client;
 mod kube_watch;
 mod monitoring;
