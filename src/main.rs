@@ -1,20 +1,67 @@
+//! Arguments, the TLS provider, signals, and handing over.
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Parser;
 use nightbell::app::{self, demo::Demo};
+use nightbell::cli::{self, Cli, Runners};
+use nightbell::config::Config;
+use nightbell::telemetry::{self, Console};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let arg = std::env::args().nth(1).unwrap_or_default();
-    let stop = async { tokio::signal::ctrl_c().await.ok(); };
-    if arg == "demo" {
-        let env = std::env::vars().collect();
-        let mut demo = Demo::start(&env).await?;
-        nightbell::telemetry::start(&demo.config.log, nightbell::telemetry::Console::Plain);
-        let listener = demo.listen().await?;
-        eprintln!("http://{}", listener.local_addr()?);
-        demo.run(listener, stop).await
-    } else {
-        let config = nightbell::config::Config::load(None)?;
-        nightbell::telemetry::start(&config.log, nightbell::telemetry::Console::Json);
-        let l = tokio::net::TcpListener::bind((config.http.host, config.http.port)).await?;
-        app::run(config, false, l, stop).await
+async fn main() -> ExitCode {
+    // With a provider installed by hand, no later dependency can make the choice ambiguous, which would be a panic.
+    if rustls::crypto::ring::default_provider().install_default().is_err() {
+        eprintln!("nightbell: the TLS provider was installed twice");
+        return ExitCode::FAILURE;
     }
+    let runners = Runners {
+        serve: Box::new(|config| Box::pin(serve(config))),
+        demo: Box::new(|()| Box::pin(demo())),
+        troubleshoot: Box::new(|(config, query)| {
+            Box::pin(async move { app::alone::troubleshoot(&config, query).await })
+        }),
+    };
+    cli::run(Cli::parse(), runners).await
+}
+
+async fn serve(config: Config) -> anyhow::Result<()> {
+    telemetry::start(&config.log, Console::Json);
+    let wanted = (config.http.host, config.http.port);
+    let listener = TcpListener::bind(wanted)
+        .await
+        .with_context(|| format!("cannot listen on {}:{} (API_HOST, API_PORT)", wanted.0, wanted.1))?;
+    let stop = asked_to_stop()?;
+    app::run(config, false, listener, stop).await
+}
+
+async fn demo() -> anyhow::Result<()> {
+    let environment: BTreeMap<String, String> = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    let mut demo = Demo::start(&environment).await?;
+    telemetry::start(&demo.config.log, Console::Plain);
+    let listener = demo.listen().await?;
+    eprintln!(
+        "\n  nightbell demo: http://{}\n\n  A simulated estate; nothing real is watched or touched. The first job fails\n  within seconds: open the page, approve an action, watch it being verified.\n  Stop with Ctrl-C.\n",
+        listener.local_addr()?
+    );
+    let stop = asked_to_stop()?;
+    demo.run(listener, stop).await
+}
+
+/// Completes at SIGTERM or Ctrl-C.
+fn asked_to_stop() -> anyhow::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for Ctrl-C")?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
 }

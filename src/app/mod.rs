@@ -1,5 +1,6 @@
 //! Wiring: clients, store, desk, sources, workers and HTTP become one running bot. No rule of the product lives here.
 
+pub mod alone;
 pub mod connect;
 pub mod demo;
 
@@ -120,10 +121,7 @@ impl Bot {
                 Box::pin(async move { client.user_group_members(&group).await.ok().map(|members| members.to_vec()) })
             }));
         }
-        let knowledge = Arc::new(match &config.knowledge_file {
-            Some(path) => Knowledge::load(path).context("cannot read the knowledge of failures")?,
-            None => Knowledge::embedded(),
-        });
+        let knowledge = Arc::new(knowledge(config)?);
         let collector = Collector::new(
             connected.runai.clone(),
             connected.clusters.clone(),
@@ -464,6 +462,14 @@ fn alert_settings(config: &Config, demo: bool) -> alert::settings::Settings {
         demo,
         auto_troubleshoot: config.monitor.auto_troubleshoot,
         ..defaults
+    }
+}
+
+/// What is known of failures: built in, with the local file merged over it.
+fn knowledge(config: &Config) -> anyhow::Result<Knowledge> {
+    match &config.knowledge_file {
+        Some(path) => Knowledge::load(path).context("cannot read the knowledge of failures"),
+        None => Ok(Knowledge::embedded()),
     }
 }
 

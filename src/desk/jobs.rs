@@ -12,7 +12,7 @@ use crate::chat;
 use crate::chat::card::{Block, Card, Tone};
 use crate::detect::{self, Assessment};
 use crate::diagnose::{Diagnosis, Evidence, Verdict};
-use crate::estate::index::{Estate, Job};
+use crate::estate::index::{Found, Estate, Job};
 use crate::estate::{JobKey, Phase};
 use crate::redact;
 
@@ -219,13 +219,8 @@ impl Desk {
     pub(super) async fn diagnose(&self, key: JobKey, now: Timestamp) -> (Diagnosis, Answer) {
         let evidence = (self.collect)(key.clone(), now).await;
         let diagnosis = (self.analyze)(&evidence);
-        let about = key.name.clone();
-        let mut report = chat::alert::report(&diagnosis, &about);
-        if self.settings.demo {
-            report.blocks.push(small("Demo: the estate is simulated."));
-        }
-        let body = serde_json::to_value(&diagnosis).unwrap_or_default();
-        (diagnosis, answer(report, body))
+        let told = diagnosis_answer(&diagnosis, self.settings.demo);
+        (diagnosis, told)
     }
 
     pub(super) async fn show_logs(&self, query: &JobQuery, now: Timestamp) -> Answer {
@@ -329,6 +324,26 @@ impl Desk {
 }
 
 /// The last lines of every container, the previous container's first.
+/// A diagnosis as an answer: the report for people, the contract's JSON for machines.
+#[must_use]
+pub fn diagnosis_answer(diagnosis: &Diagnosis, demo: bool) -> Answer {
+    let mut report = chat::alert::report(diagnosis, &diagnosis.job);
+    if demo {
+        report.blocks.push(small("Demo: the estate is simulated."));
+    }
+    answer(report, serde_json::to_value(diagnosis).unwrap_or_default())
+}
+
+/// The answer when a name fits no job or several; `None` when it fits one.
+#[must_use]
+pub fn not_one(query: &JobQuery, found: &Found, estate: &Estate) -> Option<Answer> {
+    match found {
+        Found::One(_) => None,
+        Found::Several(keys) => Some(several(query, keys, estate)),
+        Found::None { nearest } => Some(none(query, nearest, estate)),
+    }
+}
+
 pub(super) fn logs(evidence: &Evidence) -> Answer {
     let name = &evidence.job.name;
     let headline = format!("Last log lines of {name}");

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::chat::card::{Card, Verb};
 
+pub use jobs::{diagnosis_answer, not_one};
 pub use execute::{Analyze, Collect, Desk, Settings};
 pub use say::{ask_json, ask_offline};
 

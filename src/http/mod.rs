@@ -3,7 +3,7 @@
 //! What changes something goes through the desk, as every other surface does; reading is answered from the store, the
 //! estate and the register of sources. Slack's routes are merged from `chat::slack`.
 
-mod access;
+pub mod access;
 mod api;
 mod docs;
 mod extract;
