@@ -109,9 +109,7 @@ pub fn is_identity_key(key: &str) -> bool {
 /// Identity of a pod.
 #[must_use]
 pub fn of_pod(pod: Facts<'_>) -> Identity {
-    let workload = labelled_workload(pod.labels)
-        .map(str::to_owned)
-        .unwrap_or_else(|| owned_workload(pod));
+    let workload = labelled_workload(pod.labels).map_or_else(|| owned_workload(pod), str::to_owned);
     Identity {
         rank: rank(pod, &workload),
         project: project(pod),
@@ -318,10 +316,9 @@ fn rank(pod: Facts<'_>, workload: &str) -> Option<u32> {
     }
     if let Some(completion) = index(COMPLETION_INDEX) {
         return match (index(JOBSET_REPLICAS), index(JOBSET_INDEX)) {
-            // One Job in the set, or no set at all: its index is the rank.
-            (None | Some(1), _) => Some(completion),
-            // The first pod of the first Job. How many pods the Jobs before another one have, a pod cannot tell.
-            (Some(_), Some(0)) => Some(completion),
+            // No set, one Job in the set, or the first of several. How many pods the Jobs before another one have, a
+            // pod cannot tell.
+            (None | Some(1), _) | (Some(_), Some(0)) => Some(completion),
             (Some(_), _) => None,
         };
     }

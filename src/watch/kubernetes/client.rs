@@ -156,7 +156,7 @@ impl ClusterClient {
                     controllers.extend(named.filter(|controller| controller.workload == workload));
                 }
                 Err(error @ (KubeError::Forbidden { .. } | KubeError::NotFound { .. })) => {
-                    refused = Some(error)
+                    refused = Some(error);
                 }
                 Err(error) => return Err(error),
             }

@@ -18,7 +18,7 @@ use super::slim::{Lenient, Page};
 /// A person waits for these answers.
 pub(super) const DEADLINE: Duration = Duration::from_secs(10);
 /// A page of 500 pods, for which nobody waits, from a server that may be busy.
-const PAGE_DEADLINE: Duration = Duration::from_secs(60);
+const PAGE_DEADLINE: Duration = Duration::from_mins(1);
 /// Logs come from the node, by way of the API server.
 pub(super) const LOG_DEADLINE: Duration = Duration::from_secs(15);
 /// 100 lines of the longest kind kept fit nearly always; ten times the usual tail.

@@ -36,8 +36,8 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             beat_every: Duration::from_secs(15),
-            discover_every: Duration::from_secs(600),
-            watch_for: Duration::from_secs(60),
+            discover_every: Duration::from_mins(10),
+            watch_for: Duration::from_mins(1),
             first_pause: Duration::from_millis(800),
             longest_pause: Duration::from_secs(30),
         }

@@ -125,11 +125,11 @@ struct Status {
     ready_replicas: Option<u32>,
     #[serde(deserialize_with = "lenient")]
     replica_statuses: Values<ReplicaStatus>,
-    #[serde(deserialize_with = "lenient")]
-    replicated_jobs_status: Vec<ReplicaStatus>,
+    #[serde(rename = "replicatedJobsStatus", deserialize_with = "lenient")]
+    replicated_jobs: Vec<ReplicaStatus>,
     /// `RayJob`: `PENDING`, `RUNNING`, `STOPPED`, `SUCCEEDED`, `FAILED`.
-    #[serde(deserialize_with = "lenient")]
-    job_status: Option<String>,
+    #[serde(rename = "jobStatus", deserialize_with = "lenient")]
+    ray: Option<String>,
     #[serde(deserialize_with = "lenient")]
     reason: Option<String>,
     #[serde(deserialize_with = "lenient")]
@@ -182,7 +182,7 @@ impl SlimController {
                 .replica_statuses
                 .0
                 .iter()
-                .chain(&status.replicated_jobs_status);
+                .chain(&status.replicated_jobs);
             parts.filter_map(count).fold(0, u32::saturating_add)
         };
         Some(Controller {
@@ -242,7 +242,7 @@ fn desired(spec: &Spec) -> u32 {
 /// A RayJob states its end in a field of its own; it is told as the condition that all other jobs have.
 fn with_ray_status(status: Status) -> Vec<Condition> {
     let mut conditions = conditions(status.conditions);
-    let kind = match status.job_status.as_deref() {
+    let kind = match status.ray.as_deref() {
         Some("FAILED") => "Failed",
         Some("SUCCEEDED") => "Complete",
         Some(_) | None => return conditions,
