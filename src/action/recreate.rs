@@ -97,7 +97,7 @@ pub(super) async fn carry_out(cluster: &ClusterClient, plan: Plan) -> Result<Str
         .map_err(sent)?;
     loop {
         match api.get_opt(name).await.map_err(KubeError::from) {
-            Ok(None) => break,
+            Ok(None) | Err(KubeError::NotFound { .. }) => break,
             Ok(Some(now)) if now.metadata.uid.as_deref() != Some(&plan.uid) => {
                 return Err(ActionError::Refused(
                     "the Job was deleted, and somebody else made it anew".to_owned(),

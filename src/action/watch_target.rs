@@ -32,8 +32,12 @@ pub(super) async fn observe(
         namespace: namespace.clone(),
         name: name.clone(),
     };
-    let Some(live) = object.api(cluster).get_opt(name).await? else {
-        return Ok(Seen::NotYet(format!("{} is gone", spec.target)));
+    let live = match object.api(cluster).get(name).await.map_err(KubeError::from) {
+        Ok(live) => live,
+        Err(KubeError::NotFound { .. }) => {
+            return Ok(Seen::NotYet(format!("{} is gone", spec.target)));
+        }
+        Err(error) => return Err(error),
     };
     let live_uid = live.metadata.uid.as_deref();
     Ok(match spec.kind {
