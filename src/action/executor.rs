@@ -35,8 +35,8 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            timeout: Duration::from_secs(300),
-            verify_timeout: Duration::from_secs(600),
+            timeout: Duration::from_mins(5),
+            verify_timeout: Duration::from_mins(10),
             verify_every: Duration::from_secs(5),
             settle: Duration::from_secs(15),
         }
@@ -69,7 +69,7 @@ const CLAIMED: i64 = 8;
 /// The longest pause between two looks at the queue.
 const IDLE: Duration = Duration::from_secs(1);
 /// Room in a claim beyond the action's time-out: preparing it, and the records.
-const LEASE_MARGIN: Duration = Duration::from_secs(120);
+const LEASE_MARGIN: Duration = Duration::from_mins(2);
 /// After a database fault.
 const RETRY: SignedDuration = SignedDuration::from_secs(5);
 
@@ -329,7 +329,7 @@ impl Executor {
             Ok(Seen::Reached(_)) => None,
             Ok(Seen::NotYet(told)) => {
                 self.forget(id);
-                over.then(|| Observed::NotReached(told))
+                over.then_some(Observed::NotReached(told))
             }
             Err(why) => {
                 over.then(|| Observed::NotReached(format!("it could not be observed: {why}")))

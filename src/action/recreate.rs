@@ -228,7 +228,7 @@ fn ensure_object(pod: &mut Value, step: &str) {
 mod tests {
     use super::*;
 
-    fn job(extra: Value) -> DynamicObject {
+    fn job(extra: &Value) -> DynamicObject {
         let mut job = json!({
             "apiVersion": "batch/v1", "kind": "Job",
             "metadata": {
@@ -257,7 +257,7 @@ mod tests {
 
     #[test]
     fn a_job_is_made_anew_as_somebody_wrote_it() {
-        let manifest = manifest(&job(json!({})), None).unwrap();
+        let manifest = manifest(&job(&json!({})), None).unwrap();
         assert_eq!(
             manifest,
             json!({
@@ -276,7 +276,7 @@ mod tests {
 
     #[test]
     fn a_selector_that_somebody_chose_is_kept() {
-        let manifest = manifest(&job(json!({"manualSelector": true})), None).unwrap();
+        let manifest = manifest(&job(&json!({"manualSelector": true})), None).unwrap();
         assert!(manifest.pointer("/spec/selector/matchLabels").is_some());
         assert!(
             manifest
@@ -290,7 +290,7 @@ mod tests {
         let not_this = json!([{"key": "metadata.name", "operator": "NotIn", "values": ["gpu-7"]}]);
         let terms = "/spec/template/spec/affinity/nodeAffinity/requiredDuringSchedulingIgnoredDuringExecution/nodeSelectorTerms";
 
-        let plain = manifest(&job(json!({})), Some("gpu-7")).unwrap();
+        let plain = manifest(&job(&json!({})), Some("gpu-7")).unwrap();
         assert_eq!(
             plain.pointer(terms).unwrap(),
             &json!([{"matchFields": not_this}])
@@ -299,7 +299,7 @@ mod tests {
         let pool = |value: &str| json!({"matchExpressions": [{"key": "pool", "operator": "In", "values": [value]}]});
         let template = json!({"spec": {"affinity": {"nodeAffinity": {
             "requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [pool("a"), pool("b")]}}}}});
-        let chosen = manifest(&job(json!({"template": template})), Some("gpu-7")).unwrap();
+        let chosen = manifest(&job(&json!({"template": template})), Some("gpu-7")).unwrap();
         let alternatives = chosen.pointer(terms).unwrap().as_array().unwrap();
         assert_eq!(alternatives.len(), 2);
         for (alternative, value) in alternatives.iter().zip(["a", "b"]) {

@@ -340,7 +340,7 @@ fn impact(
             told.push("Other jobs on the node keep their GPUs until they end.".to_owned());
         }
         ActionKind::UncordonNode => {
-            told.push("New pods may be placed on the node again.".to_owned())
+            told.push("New pods may be placed on the node again.".to_owned());
         }
         ActionKind::DeletePod => {
             told.push(format!(

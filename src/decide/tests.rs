@@ -88,7 +88,7 @@ fn finding(role: &str, action: &str, safety: &str, parameters: &Value) -> Value 
     })
 }
 
-fn diagnosis(findings: Value) -> Diagnosis {
+fn diagnosis(findings: &Value) -> Diagnosis {
     read(json!({
         "job": "train", "project": null, "namespace": "ml", "state": "failing", "findings": findings,
         "first_failure": null, "missing_evidence": [],
@@ -101,7 +101,7 @@ fn decide(
     parameters: &Value,
     job: &Job,
 ) -> Result<Proposal, NoProposal> {
-    let diagnosis = diagnosis(json!([finding("root", action, safety, parameters)]));
+    let diagnosis = diagnosis(&json!([finding("root", action, safety, parameters)]));
     proposal(&alert(), &diagnosis, job, Known::default(), at(101))
 }
 
@@ -153,7 +153,7 @@ fn a_root_cause_becomes_one_action_bound_to_the_object_that_is_seen() {
 fn consequences_expected_events_and_causes_for_people_propose_nothing() {
     let remedy = json!({"name": "train"});
     for role in ["cascade", "confirming", "expected"] {
-        let found = diagnosis(json!([finding(role, "recreate_job", "auto", &remedy)]));
+        let found = diagnosis(&json!([finding(role, "recreate_job", "auto", &remedy)]));
         assert_eq!(
             proposal(&alert(), &found, &job(), Known::default(), at(101)),
             Err(NoProposal::NoRoot),
@@ -168,7 +168,7 @@ fn consequences_expected_events_and_causes_for_people_propose_nothing() {
         );
     }
     for state in ["healthy", "expected"] {
-        let mut fine = diagnosis(json!([finding("root", "recreate_job", "auto", &remedy)]));
+        let mut fine = diagnosis(&json!([finding("root", "recreate_job", "auto", &remedy)]));
         fine.state = read(json!(state));
         assert_eq!(
             proposal(&alert(), &fine, &job(), Known::default(), at(101)),
@@ -229,7 +229,7 @@ fn an_unsure_cause_asks() {
     unsure["confidence"] = json!(0.5);
     let proposed = proposal(
         &alert(),
-        &diagnosis(json!([unsure])),
+        &diagnosis(&json!([unsure])),
         &job(),
         Known::default(),
         at(101),
@@ -255,7 +255,7 @@ fn a_restart_that_cannot_be_told_to_keep_off_a_node_takes_the_node_out_first() {
         first.reason
     );
 
-    let found = diagnosis(json!([finding("root", "runai_restart", "auto", &remedy)]));
+    let found = diagnosis(&json!([finding("root", "runai_restart", "auto", &remedy)]));
     let known = Known {
         unschedulable_nodes: &["gpu-7".to_owned()],
         ..Known::default()
@@ -290,7 +290,7 @@ fn what_did_not_help_is_not_proposed_again() {
         past: &past,
         ..Known::default()
     };
-    let found = diagnosis(json!([finding(
+    let found = diagnosis(&json!([finding(
         "root",
         "recreate_job",
         "auto",

@@ -44,6 +44,10 @@ pub enum Proposed {
 
 /// What became of a click (or command) on an approval.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one at a time, made once and read once"
+)]
 pub enum Decision {
     /// Permitted: it will start at once (or was a rehearsal, if the execution says so).
     Approved {

@@ -208,14 +208,14 @@ async fn stop_all(
         json!({ "reason": reason }),
     ));
     for waiting in tx.waiting_executions().await? {
-        let step = ExecutionStep {
+        let cancelled = ExecutionStep {
             to: ExecutionState::Cancelled,
             answer: Some("cancelled before it started: emergency stop"),
             verification: None,
             at: now,
         };
         if tx
-            .step_execution(&waiting.id, ExecutionState::Permitted, &step)
+            .step_execution(&waiting.id, ExecutionState::Permitted, &cancelled)
             .await?
         {
             entries.push(entry(
