@@ -114,7 +114,7 @@ fn skip_escape(chars: &mut Chars<'_>) {
         }
         Some('(' | ')' | '*' | '+' | '#' | '%' | ' ') => {
             chars.next();
-            if chars.peek().is_some_and(|c| c.is_ascii_graphic()) {
+            if chars.peek().is_some_and(char::is_ascii_graphic) {
                 chars.next();
             }
         }

@@ -59,6 +59,17 @@ pub(super) struct First {
     pub(super) rank: Option<u32>,
 }
 
+impl First {
+    /// As the contract has it, if a pod is known.
+    pub(super) fn failure(&self) -> Option<FirstFailure> {
+        Some(FirstFailure {
+            pod: self.pod.clone()?,
+            rank: self.rank,
+            node: self.node.clone(),
+        })
+    }
+}
+
 /// Reads the logs of the containers that matter: of a pod in which something died, those that died.
 fn read_logs(evidence: &Evidence, knowledge: &Knowledge, standing: Standing) -> LogReading {
     let mut all = LogReading::default();
@@ -128,11 +139,12 @@ fn read_logs(evidence: &Evidence, knowledge: &Knowledge, standing: Standing) -> 
 
 /// An exception whose line, or a line before it in the same log, says that it only follows from a peer is no cause.
 fn demote_covered(hits: &mut [Hit], knowledge: &Knowledge) {
+    /// Pod, container and source of a log.
+    type Place = (Option<String>, Option<String>, &'static str);
     /// Rows below this weight only summarize, and cover nothing but their own line.
     const TELLING: u8 = 28;
     let row = |hit: &Hit| &knowledge.failures()[hit.failure];
-    let mut follows: HashMap<(Option<String>, Option<String>, &str), Vec<(usize, u8)>> =
-        HashMap::new();
+    let mut follows: HashMap<Place, Vec<(usize, u8)>> = HashMap::new();
     for hit in hits.iter().filter(|hit| hit.tier == Tier::Log && !hit.weak) {
         if row(hit).role == Role::Cascade {
             let place = (hit.pod.clone(), hit.container.clone(), hit.source);
@@ -407,11 +419,10 @@ impl Case<'_> {
         let chosen = suspects.first();
         // When all that is known of the ends is that they follow, the reports of the ranks tell who was late.
         let mut pod = chosen.map(|suspect| suspect.4.to_owned());
-        if let Some(suspect) = chosen.filter(|suspect| suspect.0 != OWN)
+        if chosen.is_some_and(|suspect| suspect.0 != OWN)
             && let Some(late) = rank_of_timeout
             && let Some(of_rank) = self.pod_of_rank(late)
         {
-            let _ = suspect;
             pod = Some(of_rank.name.clone());
         }
         let named_by_block = block
@@ -520,11 +531,10 @@ impl Case<'_> {
         }
         let gpus = pod.map_or(0.0, |pod| pod.gpus);
         // GPUs per pod are a small whole number where they are more than one.
-        if gpus > 1.0 {
-            gpus.min(64.0).round() as u32
-        } else {
-            1
-        }
+        (2u32..=64)
+            .rev()
+            .find(|count| f64::from(*count) <= gpus)
+            .unwrap_or(1)
     }
 
     fn pod_of_rank(&self, rank: u32) -> Option<&Pod> {
@@ -742,13 +752,13 @@ impl Case<'_> {
         let Some(pod) = &first.pod else { return true };
         match (&hit.pod, &hit.node) {
             (Some(of), _) => of == pod,
-            (None, Some(node)) => first.node.as_ref() == Some(node) && self.in_time(hit, first),
+            (None, Some(node)) => first.node.as_ref() == Some(node) && Self::in_time(hit, first),
             (None, None) => true,
         }
     }
 
     /// A node's trouble that began well after the end is not what caused it.
-    fn in_time(&self, hit: &Hit, first: &First) -> bool {
+    fn in_time(hit: &Hit, first: &First) -> bool {
         match (hit.at, first.at) {
             (Some(at), Some(failed)) => at.duration_since(failed) < TEARDOWN,
             (Some(_) | None, Some(_) | None) => true,
@@ -840,14 +850,6 @@ impl Case<'_> {
                     && hit.pod.is_some()
                     && self.row(hit).role == Role::Root
             })
-    }
-
-    pub(super) fn first_failure(&self, first: &First) -> Option<FirstFailure> {
-        Some(FirstFailure {
-            pod: first.pod.clone()?,
-            rank: first.rank,
-            node: first.node.clone(),
-        })
     }
 }
 

@@ -49,11 +49,7 @@ pub(super) fn diagnosis(
         namespace: redact::line(&case.evidence.job.namespace, 253),
         state,
         findings,
-        first_failure: if failing {
-            case.first_failure(first)
-        } else {
-            None
-        },
+        first_failure: if failing { first.failure() } else { None },
         missing_evidence: missing(case, failing, first),
     };
     fit(&mut diagnosis);
@@ -133,10 +129,7 @@ fn side_findings(
             let role = match row.role {
                 Role::Root if explained || !elsewhere => Role::Confirming,
                 Role::Root => Role::Cascade,
-                Role::Confirming if explained => Role::Confirming,
-                Role::Cascade => Role::Cascade,
-                Role::Confirming => Role::Confirming,
-                Role::Expected => Role::Expected,
+                role @ (Role::Cascade | Role::Confirming | Role::Expected) => role,
             };
             let order = match role {
                 Role::Root | Role::Confirming => 0,
@@ -429,8 +422,7 @@ fn confidence(case: &Case<'_>, row: &Failure, hits: &[&Hit], first: &First) -> f
             (_, false) => 0.8,
         },
         Some((false, Tier::Exit)) if row.weight >= 50 => 0.5,
-        Some((false, Tier::Exit)) => 0.4,
-        None => 0.4,
+        Some((false, Tier::Exit)) | None => 0.4,
     };
     let missing = u32::try_from(case.evidence.missing.len().min(4)).unwrap_or(4);
     let cost = match strongest {

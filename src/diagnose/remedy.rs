@@ -23,7 +23,7 @@ pub(super) fn remediation(case: &Case<'_>, row: &Failure, first: &First) -> Opti
                 .filter(|hit| case.row(hit).id == row.id)
                 .find_map(|hit| hit.node.clone())
                 .or_else(|| first.node.clone());
-            restart(case, row.safety, node)
+            restart(case, row.safety, node.as_deref())
         }
         // A stopped workload is resumed only when somebody asks.
         Remedy::Resume => resume(case),
@@ -52,7 +52,7 @@ fn node_of(case: &Case<'_>, row: &Failure, first: &First) -> Option<String> {
         .or_else(|| first.node.clone())
 }
 
-fn restart(case: &Case<'_>, safety: SafetyClass, avoid: Option<String>) -> Option<Remediation> {
+fn restart(case: &Case<'_>, safety: SafetyClass, avoid: Option<&str>) -> Option<Remediation> {
     let safety = if safety == SafetyClass::Quiet {
         SafetyClass::Gated
     } else {
@@ -126,14 +126,14 @@ fn top_controller<'a>(case: &'a Case<'_>) -> Option<&'a Controller> {
         .max_by_key(|controller| controller.created)
 }
 
-fn kubernetes(controller: &Controller, avoid: Option<String>) -> Map<String, Value> {
+fn kubernetes(controller: &Controller, avoid: Option<&str>) -> Map<String, Value> {
     let mut parameters = Map::new();
     put(&mut parameters, "cluster", Some(&controller.cluster));
     put(&mut parameters, "namespace", Some(&controller.namespace));
     put(&mut parameters, "kind", Some(&controller.kind));
     put(&mut parameters, "name", Some(&controller.name));
     put(&mut parameters, "uid", Some(&controller.uid));
-    put(&mut parameters, "avoid_node", avoid.as_deref());
+    put(&mut parameters, "avoid_node", avoid);
     parameters
 }
 
@@ -142,7 +142,7 @@ fn runai(
     id: &str,
     kind: &str,
     name: &str,
-    avoid: Option<String>,
+    avoid: Option<&str>,
 ) -> Map<String, Value> {
     let mut parameters = Map::new();
     put(&mut parameters, "cluster", Some(&case.evidence.job.cluster));
@@ -155,7 +155,7 @@ fn runai(
     put(&mut parameters, "kind", Some(kind));
     put(&mut parameters, "name", Some(name));
     put(&mut parameters, "workload_id", Some(id));
-    put(&mut parameters, "avoid_node", avoid.as_deref());
+    put(&mut parameters, "avoid_node", avoid);
     parameters
 }
 
@@ -166,9 +166,8 @@ fn put(parameters: &mut Map<String, Value>, key: &str, value: Option<&str>) {
 }
 
 fn proposal(kind: ActionKind, parameters: Map<String, Value>, safety: SafetyClass) -> Remediation {
-    let action = match serde_json::to_value(kind) {
-        Ok(Value::String(name)) => name,
-        Ok(_) | Err(_) => unreachable!("a unit variant is serialized as its name"),
+    let Ok(Value::String(action)) = serde_json::to_value(kind) else {
+        unreachable!("a unit variant is serialized as its name")
     };
     Remediation {
         action,

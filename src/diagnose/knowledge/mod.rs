@@ -244,6 +244,9 @@ pub enum Announced {
 
 impl Knowledge {
     /// The knowledge shipped with the program.
+    ///
+    /// # Panics
+    /// Never: the tests load what is shipped.
     #[must_use]
     pub fn embedded() -> Self {
         Self::build(None).expect("the tests load the embedded knowledge")
@@ -255,8 +258,7 @@ impl Knowledge {
             path: path.display().to_string(),
             source,
         })?;
-        let knowledge = Self::build(Some((&path.display().to_string(), &text)))?;
-        Ok(knowledge)
+        Self::build(Some((&path.display().to_string(), &text)))
     }
 
     fn build(local: Option<(&str, &str)>) -> Result<Self, KnowledgeError> {
@@ -264,10 +266,10 @@ impl Knowledge {
         let xids = schema::xids("xid.yaml", XIDS)?;
         let mut failures = shipped.failures;
         let mut advice = shipped.advice;
-        let mut by_xid = HashMap::new();
+        let mut xid_rows = HashMap::new();
         for xid in xids {
             for code in xid.codes {
-                by_xid.insert(code, failures.len());
+                xid_rows.insert(code, failures.len());
             }
             failures.push(xid.failure);
         }
@@ -290,7 +292,7 @@ impl Knowledge {
         Ok(Self {
             failures,
             by_id,
-            by_xid,
+            by_xid: xid_rows,
             advice,
             logs,
         })

@@ -22,7 +22,7 @@ fn pending(message: &str) -> Scene {
 
 #[test]
 fn a_log_names_the_cause_of_a_crash() {
-    let cases = [
+    let cases = vec![
         (
             "cuda_oom",
             1,
@@ -380,7 +380,7 @@ fn a_log_names_the_cause_of_a_crash() {
 
 #[test]
 fn a_stated_state_is_the_cause() {
-    let cases = [
+    let cases = vec![
         ("host_oom", Scene::new("train").pod("train-0", |pod| pod.exited(137, "OOMKilled", 1500)).failed_job("BackoffLimitExceeded").log("train-0", &["step 10 loss 2"])),
         ("host_oom", Scene::new("train").pod("train-0", |pod| pod.crash_looping(137, "OOMKilled", 1500, 6)).log_of("train-0", "main", true, &["Killed"])),
         ("image_not_found", waits("ImagePullBackOff", "Back-off pulling image \"reg/train:v9\": ErrImagePull: rpc error: code = NotFound desc = failed to pull and unpack image \"reg/train:v9\": reg/train:v9: not found")),
@@ -426,7 +426,7 @@ fn a_stated_state_is_the_cause() {
 
 #[test]
 fn a_wait_is_explained() {
-    let cases = [
+    let cases = vec![
         (
             "insufficient_gpus",
             pending(
@@ -481,7 +481,7 @@ fn a_wait_is_explained() {
         (
             "over_limit",
             Scene::new("train").runai("Pending", |workload| {
-                workload.phase_reason = Some("OverLimit".into())
+                workload.phase_reason = Some("OverLimit".into());
             }),
         ),
         (
@@ -499,7 +499,7 @@ fn a_wait_is_explained() {
         (
             "long_pending",
             Scene::new("train").runai("Pending", |workload| {
-                workload.phase_updated = Some(at(-7200))
+                workload.phase_updated = Some(at(-7200));
             }),
         ),
     ];
@@ -525,7 +525,7 @@ fn the_numbers_of_an_over_quota_wait_are_told() {
 
 #[test]
 fn what_is_to_be_expected_is_told_quietly() {
-    let cases = [
+    let cases = vec![
         ("preempted", Scene::new("train").runai("Pending", |_| ()).event("PodGroup/pg-train", "Evict", "train was preempted by higher priority workload runai-cv/urgent", 1690)),
         ("reclaimed", Scene::new("train").runai("Pending", |_| ()).event("PodGroup/pg-train", "Evict", "train was preempted by workload runai-cv/other.\nqueue nlp uses 12 GPUs, quota 8, fair share 8", 1690)),
         ("consolidated", Scene::new("train").runai("Pending", |_| ()).event("PodGroup/pg-train", "Evict", "Pod was preempted and rescheduled due to bin packing", 1690)),
@@ -555,7 +555,7 @@ fn scary_words_do_not_make_a_healthy_job_fail() {
         "segmentation fault tests passed: 0 errors",
         "NVRM: Xid (PCI:0000:06:00): 79",
     ];
-    let cases = [
+    let cases = vec![
         (
             "running",
             Scene::new("train")
@@ -657,7 +657,7 @@ fn scary_words_do_not_make_a_healthy_job_fail() {
 
 #[test]
 fn traps_are_not_fallen_into() {
-    let cases = [
+    let cases = vec![
         (
             "137 without OOMKilled is not called OOM",
             "exit_137_not_oom",
