@@ -7,7 +7,7 @@ use crate::detect::FailureClass;
 /// From this many GPUs on a failed batch job is expensive enough to wake someone: one full node of most GPU servers.
 const MANY_GPUS: f64 = 8.0;
 /// Shares of jobs mean nothing in a small estate.
-const LEAST_JOBS: u64 = 10;
+const LEAST_JOBS: u64 = 20;
 
 /// How much of the estate is failing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -351,7 +351,11 @@ fn fields(alert: &Alert) -> Vec<(String, Vec<Span>)> {
     fields.push((
         "Status",
         vec![plain(
-            &format!("{} · {} · {state}", subject.status, alert.failure),
+            &if subject.status == alert.failure {
+                format!("{} · {state}", subject.status)
+            } else {
+                format!("{} · {} · {state}", subject.status, alert.failure)
+            },
             VALUE,
         )],
     ));

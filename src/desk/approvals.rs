@@ -136,6 +136,13 @@ pub(super) fn what(approval: &Approval) -> String {
             kind,
             name,
             ..
+        } if namespace.is_empty() => format!("{kind} {} on {}", code(name), code(cluster)),
+        Target::Kubernetes {
+            cluster,
+            namespace,
+            kind,
+            name,
+            ..
         } => format!(
             "{kind} {} in {} on {}",
             code(name),

@@ -333,6 +333,19 @@ fn what_the_platform_does_by_design_is_expected() {
 }
 
 #[test]
+fn the_wait_after_a_preemption_is_no_failure_until_the_preemption_no_longer_explains_it() {
+    let evict = event(
+        "Normal",
+        "Evict",
+        "was preempted by higher priority workload",
+        ("PodGroup", "pg-bert-0b6a5b0e-6c4e-4c39-9a65-1b8f0d1f3a01"),
+    );
+    let scene = Scene::new().workload(workload("Pending", at(1))).sees(Observation::Event(Box::new(evict)));
+    assert_eq!(scene.says(at(20)), ["?Disrupted/Preempted"]);
+    assert_eq!(scene.says(at(40)), ["Blocked/Pending"]);
+}
+
+#[test]
 fn the_end_of_a_gang_whose_member_died_is_not_a_preemption() {
     let evict = event(
         "Normal",
