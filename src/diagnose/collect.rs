@@ -15,6 +15,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 pub use remote::{Candidate, RemoteError, RemoteFind};
 
+use super::standing::is_by_the_job;
 use super::{ContainerLog, Evidence, HistoryEntry};
 use crate::desk::JobQuery;
 use crate::estate::{Controller, Event, JobKey, Node, Pod, SharedEstate, Workload};
@@ -288,9 +289,6 @@ impl Collector {
     }
 }
 
-/// Ends that say nothing against the node: the application's own errors, and being told to stop.
-const BY_THE_JOB: &[i32] = &[0, 1, 2, 125, 126, 127, 128, 130, 143];
-
 /// Failed in a way that the node may have caused.
 fn failed_lately(pod: &Pod, now: Timestamp) -> bool {
     let lately = |at: Timestamp| now.duration_since(at) < NEIGHBOURS;
@@ -308,7 +306,7 @@ fn failed_lately(pod: &Pod, now: Timestamp) -> bool {
             current
                 .into_iter()
                 .chain(&container.last)
-                .any(|end| !BY_THE_JOB.contains(&end.exit_code) && end.finished.is_some_and(lately))
+                .any(|end| !is_by_the_job(end.exit_code) && end.finished.is_some_and(lately))
         })
 }
 

@@ -413,6 +413,8 @@ fn confidence(case: &Case<'_>, row: &Failure, hits: &[&Hit], first: &First) -> f
         Some((false, Tier::State)) if row.weight >= 50 => 0.97,
         Some((false, Tier::State)) if row.weight >= 30 => 0.85,
         Some((false, Tier::State)) => 0.55,
+        // A conclusion from other jobs, not a report of the node.
+        Some((false, Tier::Node)) if row.id == "bad_node_many_jobs" => 0.7,
         Some((false, Tier::Node)) => 0.95,
         Some((false, Tier::Log)) if row.role != Role::Root => 0.65,
         Some((false, Tier::Log)) => match (row.weight, died) {

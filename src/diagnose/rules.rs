@@ -6,9 +6,9 @@ use jiff::SignedDuration;
 
 use super::hit::{Hit, Tier};
 use super::knowledge::Knowledge;
-use super::standing::{Standing, is_ready, is_starting, is_unscheduled};
+use super::standing::{Standing, deaths, is_by_the_job, is_ready, is_starting, is_unscheduled};
 use super::{Evidence, logs};
-use crate::estate::{ContainerState, Phase};
+use crate::estate::{ContainerState, Phase, Pod};
 
 /// A pod that is asked to go away has 30 s by default; this is twenty times that.
 const TERMINATING: SignedDuration = SignedDuration::from_mins(10);
@@ -321,17 +321,17 @@ impl Rules<'_> {
                 jobs.push(job);
             }
         }
+        let ends = deaths(evidence);
         for (node, jobs) in by_node {
-            if !jobs.is_empty()
-                && evidence
-                    .pods
-                    .iter()
-                    .any(|pod| pod.node.as_deref() == Some(node) && !is_ready(pod))
-            {
-                let pod = evidence
-                    .pods
-                    .iter()
-                    .find(|pod| pod.node.as_deref() == Some(node) && !is_ready(pod));
+            let here = |pod: &&Pod| pod.node.as_deref() == Some(node) && !is_ready(pod);
+            let Some(pod) = evidence.pods.iter().find(here) else {
+                continue;
+            };
+            // One other job may be chance, unless this one too ended as on a bad node.
+            let suspect = ends.iter().any(|death| {
+                death.pod.node.as_deref() == Some(node) && !is_by_the_job(death.end.exit_code)
+            });
+            if jobs.len() >= 2 || (suspect && !jobs.is_empty()) {
                 let line = format!(
                     "{node}: {} also failed here within the hour",
                     jobs.join(", ")
@@ -339,7 +339,7 @@ impl Rules<'_> {
                 self.add(
                     "bad_node_many_jobs",
                     "node",
-                    pod.map(|pod| pod.name.as_str()),
+                    Some(&pod.name),
                     Some(node),
                     line,
                 );

@@ -112,6 +112,11 @@ fn ends<'a>(pod: &'a Pod, container: &'a Container) -> impl Iterator<Item = Deat
         })
 }
 
+/// True for ends that say nothing against the node: the application's own errors, and being told to stop.
+pub(super) fn is_by_the_job(exit_code: i32) -> bool {
+    matches!(exit_code, 0 | 1 | 2 | 125..=128 | 130 | 143)
+}
+
 fn is_bad(end: &Termination) -> bool {
     // A killed child can leave the container with exit code 0 and the reason OOMKilled.
     end.exit_code != 0
