@@ -15,7 +15,10 @@ use tokio::signal::unix::{SignalKind, signal};
 #[tokio::main]
 async fn main() -> ExitCode {
     // With a provider installed by hand, no later dependency can make the choice ambiguous, which would be a panic.
-    if rustls::crypto::ring::default_provider().install_default().is_err() {
+    if rustls::crypto::ring::default_provider()
+        .install_default()
+        .is_err()
+    {
         eprintln!("nightbell: the TLS provider was installed twice");
         return ExitCode::FAILURE;
     }
@@ -32,9 +35,12 @@ async fn main() -> ExitCode {
 async fn serve(config: Config) -> anyhow::Result<()> {
     telemetry::start(&config.log, Console::Json);
     let wanted = (config.http.host, config.http.port);
-    let listener = TcpListener::bind(wanted)
-        .await
-        .with_context(|| format!("cannot listen on {}:{} (API_HOST, API_PORT)", wanted.0, wanted.1))?;
+    let listener = TcpListener::bind(wanted).await.with_context(|| {
+        format!(
+            "cannot listen on {}:{} (API_HOST, API_PORT)",
+            wanted.0, wanted.1
+        )
+    })?;
     let stop = asked_to_stop()?;
     app::run(config, false, listener, stop).await
 }

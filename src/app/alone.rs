@@ -19,14 +19,28 @@ use crate::estate::index::{Estate, Found};
 /// When nothing is configured to look at, no source answers, or the configuration's files cannot be read.
 pub async fn troubleshoot(config: &Config, query: JobQuery) -> anyhow::Result<Answer> {
     let connected = Connected::from_config(config).await?;
-    let contexts = connected.clusters.names().into_iter().map(str::to_owned).collect();
-    let estate: SharedEstate = Arc::new(RwLock::new(Estate::new(contexts, config.kubernetes.runai_clusters.clone())));
+    let contexts = connected
+        .clusters
+        .names()
+        .into_iter()
+        .map(str::to_owned)
+        .collect();
+    let estate: SharedEstate = Arc::new(RwLock::new(Estate::new(
+        contexts,
+        config.kubernetes.runai_clusters.clone(),
+    )));
     let knowledge = knowledge(config)?;
-    let collector = Collector::new(connected.runai, connected.clusters, Arc::clone(&estate), Settings::default());
+    let collector = Collector::new(
+        connected.runai,
+        connected.clusters,
+        Arc::clone(&estate),
+        Settings::default(),
+    );
     let seen = collector.find_remote(&query, Timestamp::now()).await?;
     let Found::One(key) = &seen.found else {
         let estate = estate.read().unwrap_or_else(PoisonError::into_inner);
-        return not_one(&query, &seen.found, &estate).ok_or_else(|| anyhow::anyhow!("the job was found and lost"));
+        return not_one(&query, &seen.found, &estate)
+            .ok_or_else(|| anyhow::anyhow!("the job was found and lost"));
     };
     let mut evidence = collector.collect(key, Timestamp::now()).await;
     evidence.missing.extend(seen.missing);

@@ -36,7 +36,11 @@ impl Connected {
         let mut absent = Vec::new();
         let runai = config.runai.as_ref().map(|runai| {
             let secret = runai.client_secret.clone();
-            RunaiClient::new(runai::Settings::new(runai.base_url.clone(), runai.client_id.clone(), secret))
+            RunaiClient::new(runai::Settings::new(
+                runai.base_url.clone(),
+                runai.client_id.clone(),
+                secret,
+            ))
         });
         if runai.is_none() {
             absent.push("Run:AI is not configured: set RUNAI_BASE_URL, RUNAI_CLIENT_ID and RUNAI_CLIENT_SECRET".to_owned());
@@ -51,7 +55,8 @@ impl Connected {
         .context("cannot use the Kubernetes configuration")?;
         if clusters.names().is_empty() {
             absent.push(if config.kubernetes.enabled {
-                "no Kubernetes cluster is configured: set KUBECONFIG or run inside a cluster".to_owned()
+                "no Kubernetes cluster is configured: set KUBECONFIG or run inside a cluster"
+                    .to_owned()
             } else {
                 "Kubernetes is turned off by KUBE_ENABLED=false".to_owned()
             });
@@ -69,14 +74,20 @@ impl Connected {
             .transpose()
             .context("cannot build the Slack client")?;
         if slack.is_none() {
-            absent.push("Slack is not configured: alerts go to the built-in console only".to_owned());
+            absent
+                .push("Slack is not configured: alerts go to the built-in console only".to_owned());
         } else if config.slack.app_token.is_none() && config.slack.signing_secret.is_none() {
             absent.push("Slack cannot reach nightbell: set SLACK_APP_TOKEN (Socket Mode) or SLACK_SIGNING_SECRET (HTTP) for buttons and questions".to_owned());
         }
         if config.approvers.is_empty() {
             absent.push("APPROVERS is empty: nobody may approve an action".to_owned());
         }
-        Ok(Self { runai, clusters, slack, absent })
+        Ok(Self {
+            runai,
+            clusters,
+            slack,
+            absent,
+        })
     }
 }
 
@@ -97,7 +108,11 @@ pub fn safety_settings(config: &Config, demo: bool) -> anyhow::Result<safety::Se
         ..defaults
     };
     let limits = if demo {
-        Limits { between_major: SignedDuration::ZERO, one_service_at_a_time: false, ..limits }
+        Limits {
+            between_major: SignedDuration::ZERO,
+            one_service_at_a_time: false,
+            ..limits
+        }
     } else {
         limits
     };
@@ -110,7 +125,8 @@ pub fn safety_settings(config: &Config, demo: bool) -> anyhow::Result<safety::Se
         },
         limits,
         approvers: Approvers::from_str(&config.approvers.join(","))?,
-        approval_ttl: SignedDuration::try_from(gate.approval_expiry).unwrap_or(default.approval_ttl),
+        approval_ttl: SignedDuration::try_from(gate.approval_expiry)
+            .unwrap_or(default.approval_ttl),
         ..default
     })
 }

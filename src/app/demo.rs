@@ -50,17 +50,24 @@ impl Demo {
             .await
             .context("cannot start the simulated estate")?;
         let folder = std::env::temp_dir().join(format!("nightbell-demo-{}", new_id()));
-        std::fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+        std::fs::create_dir_all(&folder)
+            .with_context(|| format!("cannot create {}", folder.display()))?;
         let kubeconfig = folder.join("kubeconfig");
-        std::fs::write(&kubeconfig, servers.kubeconfig()).context("cannot write the demo's kubeconfig")?;
+        std::fs::write(&kubeconfig, servers.kubeconfig())
+            .context("cannot write the demo's kubeconfig")?;
 
         let mut values: BTreeMap<String, String> = ["API_HOST", "API_PORT", "LOG_LEVEL", "DEBUG"]
             .into_iter()
             .filter_map(|name| Some((name.to_owned(), environment.get(name)?.clone())))
             .collect();
-        values.entry("LOG_LEVEL".to_owned()).or_insert_with(|| "warn".to_owned());
+        values
+            .entry("LOG_LEVEL".to_owned())
+            .or_insert_with(|| "warn".to_owned());
         let own = [
-            ("DATABASE_URL", format!("sqlite://{}", folder.join("nightbell.db").display())),
+            (
+                "DATABASE_URL",
+                format!("sqlite://{}", folder.join("nightbell.db").display()),
+            ),
             ("LOG_DIR", folder.join("logs").display().to_string()),
             ("KUBECONFIG", kubeconfig.display().to_string()),
             ("RUNAI_BASE_URL", servers.runai_base_url.clone()),
@@ -74,7 +81,11 @@ impl Demo {
         ];
         values.extend(own.map(|(name, value)| (name.to_owned(), value)));
         let config = Config::from_values(&values, SETTINGS)?;
-        Ok(Self { config, servers, folder })
+        Ok(Self {
+            config,
+            servers,
+            folder,
+        })
     }
 
     /// Listens where the configuration says; if that port is taken, on a free one.
@@ -98,7 +109,11 @@ impl Demo {
     ///
     /// # Errors
     /// As [`super::run`].
-    pub async fn run(self, listener: TcpListener, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
+    pub async fn run(
+        self,
+        listener: TcpListener,
+        stop: impl Future<Output = ()>,
+    ) -> anyhow::Result<()> {
         let outcome = super::run(self.config, true, listener, stop).await;
         self.servers.shut_down().await;
         // What is left in a temporary folder does no harm.

@@ -35,11 +35,11 @@ use crate::diagnose::knowledge::Knowledge;
 use crate::estate::SharedEstate;
 use crate::estate::index::Estate;
 use crate::http;
-use crate::notify::{self, Destination};
 use crate::notify::page::Pager;
 use crate::notify::pagerduty::{self, PagerDuty};
 use crate::notify::slack::SlackDelivery;
 use crate::notify::view::Views;
+use crate::notify::{self, Destination};
 use crate::safety::Safety;
 use crate::store::{Store, new_id};
 use crate::supervisor::Supervisor;
@@ -66,13 +66,18 @@ const IDENTITY_RETRY: Duration = Duration::from_secs(30);
 /// # Errors
 /// When the database cannot be opened, a client cannot be built, or a task ended though nobody asked it to.
 pub async fn run(
-    config: Config, demo: bool, listener: TcpListener, stop: impl Future<Output = ()>,
+    config: Config,
+    demo: bool,
+    listener: TcpListener,
+    stop: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
     let began = Timestamp::now();
     for note in &config.notes {
         warn!(target: STARTUP, "{note}");
     }
-    let store = Store::open(config.database_url.expose_secret()).await.context("cannot open the database")?;
+    let store = Store::open(config.database_url.expose_secret())
+        .await
+        .context("cannot open the database")?;
     let connected = Connected::from_config(&config).await?;
     for absent in &connected.absent {
         info!(target: STARTUP, "{absent}");
@@ -105,20 +110,46 @@ struct Bot {
 }
 
 impl Bot {
-    async fn build(config: &Config, store: Store, connected: Connected, demo: bool) -> anyhow::Result<Self> {
+    async fn build(
+        config: &Config,
+        store: Store,
+        connected: Connected,
+        demo: bool,
+    ) -> anyhow::Result<Self> {
         let now = Timestamp::now();
-        let contexts = connected.clusters.names().into_iter().map(str::to_owned).collect();
-        let estate: SharedEstate =
-            Arc::new(RwLock::new(Estate::new(contexts, config.kubernetes.runai_clusters.clone())));
-        let monitoring =
-            MonitoringControl::open(store.clone(), Projects::from_names(&config.monitor.projects), now).await?;
+        let contexts = connected
+            .clusters
+            .names()
+            .into_iter()
+            .map(str::to_owned)
+            .collect();
+        let estate: SharedEstate = Arc::new(RwLock::new(Estate::new(
+            contexts,
+            config.kubernetes.runai_clusters.clone(),
+        )));
+        let monitoring = MonitoringControl::open(
+            store.clone(),
+            Projects::from_names(&config.monitor.projects),
+            now,
+        )
+        .await?;
         let sources = Sources::default();
         let alerts = Alerts::new(store.clone(), alert_settings(config, demo));
         let mut safety = Safety::new(store.clone(), connect::safety_settings(config, demo)?);
-        if let Some(client) = connected.slack.clone().filter(|_| config.slack.bot_token.is_some()) {
+        if let Some(client) = connected
+            .slack
+            .clone()
+            .filter(|_| config.slack.bot_token.is_some())
+        {
             safety = safety.with_groups(Arc::new(move |group| {
                 let client = client.clone();
-                Box::pin(async move { client.user_group_members(&group).await.ok().map(|members| members.to_vec()) })
+                Box::pin(async move {
+                    client
+                        .user_group_members(&group)
+                        .await
+                        .ok()
+                        .map(|members| members.to_vec())
+                })
             }));
         }
         let knowledge = Arc::new(knowledge(config)?);
@@ -159,7 +190,12 @@ impl Bot {
         })
     }
 
-    fn spawn(&self, config: &Config, listener: TcpListener, supervisor: &mut Supervisor) -> anyhow::Result<()> {
+    fn spawn(
+        &self,
+        config: &Config,
+        listener: TcpListener,
+        supervisor: &mut Supervisor,
+    ) -> anyhow::Result<()> {
         let (ready, is_ready) = tokio::sync::watch::channel(false);
         self.spawn_sources(config, supervisor);
         self.spawn_decisions(config, supervisor);
@@ -186,7 +222,9 @@ impl Bot {
         let stop = supervisor.shutdown();
         supervisor.spawn("http", async move {
             let service = router.into_make_service_with_connect_info::<SocketAddr>();
-            axum::serve(listener, service).with_graceful_shutdown(stop.cancelled_owned()).await?;
+            axum::serve(listener, service)
+                .with_graceful_shutdown(stop.cancelled_owned())
+                .await?;
             Ok(())
         });
         ready.send_replace(true);
@@ -223,8 +261,12 @@ impl Bot {
                 only_failed: config.monitor.only_failed,
                 ..runai::poller::Settings::default()
             };
-            let (monitoring, sources, out, stop) =
-                (self.monitoring.subscribe(), self.sources.clone(), out.clone(), supervisor.shutdown());
+            let (monitoring, sources, out, stop) = (
+                self.monitoring.subscribe(),
+                self.sources.clone(),
+                out.clone(),
+                supervisor.shutdown(),
+            );
             supervisor.spawn("runai", async move {
                 runai::poller::run(client, settings, monitoring, sources, out, stop).await;
                 Ok(())
@@ -233,9 +275,16 @@ impl Bot {
         for cluster in self.connected.clusters.iter().cloned() {
             let (out, stop) = (out.clone(), supervisor.shutdown());
             let settings = kubernetes::watcher::Settings::default();
-            self.sources.expect(&format!("kubernetes/{}", cluster.name()), settings.beat_every, Timestamp::now());
+            self.sources.expect(
+                &format!("kubernetes/{}", cluster.name()),
+                settings.beat_every,
+                Timestamp::now(),
+            );
             supervisor.spawn("kubernetes", async move {
-                match stop.run_until_cancelled(kubernetes::watcher::run(cluster, settings, out)).await {
+                match stop
+                    .run_until_cancelled(kubernetes::watcher::run(cluster, settings, out))
+                    .await
+                {
                     Some(ended) => Ok(ended?),
                     None => Ok(()),
                 }
@@ -279,7 +328,10 @@ impl Bot {
             diagnoser.run(stop).await;
             Ok(())
         });
-        let systems = Systems { runai: self.connected.runai.clone(), clusters: self.connected.clusters.clone() };
+        let systems = Systems {
+            runai: self.connected.runai.clone(),
+            clusters: self.connected.clusters.clone(),
+        };
         let executor = Executor::new(
             self.safety.clone(),
             self.store.clone(),
@@ -296,7 +348,9 @@ impl Bot {
 
     /// Slack both ways. Returns the routes that Slack calls, none unless there is a signing secret.
     fn spawn_chat(&self, config: &Config, supervisor: &mut Supervisor) -> axum::Router {
-        let Some(client) = self.connected.slack.clone() else { return axum::Router::new() };
+        let Some(client) = self.connected.slack.clone() else {
+            return axum::Router::new();
+        };
         let delivery = SlackDelivery::new(
             self.store.clone(),
             client.clone(),
@@ -361,14 +415,22 @@ impl Bot {
     }
 
     fn spawn_paging(&self, config: &Config, supervisor: &mut Supervisor) -> anyhow::Result<()> {
-        let Some(routing_key) = config.pagerduty.routing_key.clone() else { return Ok(()) };
+        let Some(routing_key) = config.pagerduty.routing_key.clone() else {
+            return Ok(());
+        };
         let client = PagerDuty::new(pagerduty::Settings {
             events_url: config.pagerduty.events_url.clone(),
             routing_key,
             page: page_url(config),
             timeout: PAGE_TIMEOUT,
         })?;
-        let pager = Pager::new(self.store.clone(), client, self.views.clone(), Severity::High, &self.owner);
+        let pager = Pager::new(
+            self.store.clone(),
+            client,
+            self.views.clone(),
+            Severity::High,
+            &self.owner,
+        );
         let stop = supervisor.shutdown();
         supervisor.spawn("pagerduty", async move {
             pager.run(stop).await;
@@ -393,13 +455,25 @@ fn reporter(alerts: Alerts) -> Reporter {
         Box::pin(async move {
             let now = Timestamp::now();
             let told = match report {
-                Report::Execution { execution, text, .. } => {
-                    let Some(alert_id) = execution.alert_id.clone() else { return };
-                    alerts.note_action(&alert_id, &text, execution.state.is_active(), now).await
+                Report::Execution {
+                    execution, text, ..
+                } => {
+                    let Some(alert_id) = execution.alert_id.clone() else {
+                        return;
+                    };
+                    alerts
+                        .note_action(&alert_id, &text, execution.state.is_active(), now)
+                        .await
                 }
                 Report::Expired { approval, text } => {
-                    let Some(alert_id) = approval.alert_id.clone() else { return };
-                    let event = Event::ApprovalDecided { text, by: None, approved: false };
+                    let Some(alert_id) = approval.alert_id.clone() else {
+                        return;
+                    };
+                    let event = Event::ApprovalDecided {
+                        text,
+                        by: None,
+                        approved: false,
+                    };
                     alerts.happen(&alert_id, event, now).await
                 }
             };
@@ -421,7 +495,11 @@ async fn learn_team(client: &SlackClient, safety: &Safety, stop: &CancellationTo
             }
             Err(error) => warn!(%error, "Slack does not say who we are; asking again"),
         }
-        if stop.run_until_cancelled(tokio::time::sleep(IDENTITY_RETRY)).await.is_none() {
+        if stop
+            .run_until_cancelled(tokio::time::sleep(IDENTITY_RETRY))
+            .await
+            .is_none()
+        {
             return;
         }
     }
@@ -446,7 +524,9 @@ fn alert_settings(config: &Config, demo: bool) -> alert::settings::Settings {
     let defaults = alert::settings::Settings::default();
     let mut destinations = vec![Destination::Console];
     if let (Some(_), Some(channel)) = (&config.slack.bot_token, &config.slack.channel) {
-        destinations.push(Destination::Slack { channel: channel.clone() });
+        destinations.push(Destination::Slack {
+            channel: channel.clone(),
+        });
     } else if config.slack.webhook_url.is_some() {
         destinations.push(Destination::SlackWebhook);
     }
@@ -456,9 +536,13 @@ fn alert_settings(config: &Config, demo: bool) -> alert::settings::Settings {
     let own_messages = usize::try_from(config.alerts.messages_per_minute).unwrap_or(3);
     alert::settings::Settings {
         max_alerts_per_job: config.monitor.max_alerts_per_job,
-        resolve_after: SignedDuration::try_from(config.alerts.resolve_after).unwrap_or(defaults.resolve_after),
+        resolve_after: SignedDuration::try_from(config.alerts.resolve_after)
+            .unwrap_or(defaults.resolve_after),
         destinations,
-        grouping: alert::settings::GroupingSettings { own_messages, ..defaults.grouping },
+        grouping: alert::settings::GroupingSettings {
+            own_messages,
+            ..defaults.grouping
+        },
         demo,
         auto_troubleshoot: config.monitor.auto_troubleshoot,
         ..defaults
@@ -486,7 +570,12 @@ pub fn analyze_with(knowledge: Arc<Knowledge>) -> desk::Analyze {
     Arc::new(move |evidence| diagnose::analyze(evidence, &knowledge))
 }
 
-fn desk_settings(config: &Config, connected: &Connected, alerts: &Alerts, demo: bool) -> desk::Settings {
+fn desk_settings(
+    config: &Config,
+    connected: &Connected,
+    alerts: &Alerts,
+    demo: bool,
+) -> desk::Settings {
     desk::Settings {
         demo,
         not_configured: connected.absent.clone(),
@@ -511,7 +600,12 @@ fn told_to(destination: &Destination) -> String {
 fn page_url(config: &Config) -> Option<url::Url> {
     config.http.public_url.clone().or_else(|| {
         let host = SocketAddr::new(config.http.host, config.http.port);
-        config.http.host.is_loopback().then(|| format!("http://{host}/").parse().ok()).flatten()
+        config
+            .http
+            .host
+            .is_loopback()
+            .then(|| format!("http://{host}/").parse().ok())
+            .flatten()
     })
 }
 

@@ -77,7 +77,7 @@ impl Desk {
             Command::MonitoringStop => self.stop_monitoring(principal, now).await,
             Command::MonitoringStatus => self.monitoring_status(now).await,
             Command::Status => self.status(now).await,
-            Command::JobStatus { job } => self.job_status(&job, now).await,
+            Command::JobStatus { job } => self.job_status(&job, now),
             Command::ListJobs {
                 project,
                 failing_only,

@@ -154,12 +154,9 @@ pub(super) fn ask_back(best: Intent, others: &[Intent]) -> Answer {
         }
     }
     let text = "I am not sure what you mean.";
-    let options: String = options
-        .iter()
-        .map(|option| format!("\n• {option}"))
-        .collect();
+    let options = options.join("\n• ");
     let blocks: Vec<Block> = vec![
-        say(&format!("{text} Shall I:{options}")),
+        say(&format!("{text} Shall I:\n• {options}")),
         small("Say it in other words, or `help` for examples."),
     ];
     let mut answer = answer(card(Tone::Info, text, blocks), json!({ "error": text }));

@@ -12,7 +12,7 @@ use crate::chat;
 use crate::chat::card::{Block, Card, Tone};
 use crate::detect::{self, Assessment};
 use crate::diagnose::{Diagnosis, Evidence, Verdict};
-use crate::estate::index::{Found, Estate, Job};
+use crate::estate::index::{Estate, Found, Job};
 use crate::estate::{JobKey, Phase};
 use crate::redact;
 
@@ -24,7 +24,7 @@ const LOG_LINES: usize = 100;
 const LOG_CHARS: usize = 24_000;
 
 impl Desk {
-    pub(super) async fn job_status(&self, query: &JobQuery, now: Timestamp) -> Answer {
+    pub(super) fn job_status(&self, query: &JobQuery, now: Timestamp) -> Answer {
         let key = match self.find_job(query) {
             Ok(key) => key,
             Err(answer) => return *answer,

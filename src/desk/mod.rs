@@ -16,8 +16,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::chat::card::{Card, Verb};
 
-pub use jobs::{diagnosis_answer, not_one};
 pub use execute::{Analyze, Collect, Desk, Settings};
+pub use jobs::{diagnosis_answer, not_one};
 pub use say::{ask_json, ask_offline};
 
 /// Who asks, and from where.

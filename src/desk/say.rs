@@ -202,33 +202,32 @@ impl Desk {
             .incident
             .as_ref()
             .and_then(|digits| digits.parse::<i64>().ok());
-        let approval = match number {
-            Some(number) => number.to_string(),
-            None => {
-                let pending = self
-                    .store
-                    .approvals(ApprovalState::Pending, READ)
-                    .await
-                    .map_err(|error| Box::new(unavailable(&error)))?;
-                match pending.as_slice() {
-                    [] => {
-                        return Err(Box::new(problem(
-                            Outcome::NotFound,
-                            "No approvals are waiting.",
-                            "",
-                        )));
-                    }
-                    [only] => only.number.to_string(),
-                    several => {
-                        return Err(Box::new(problem(
-                            Outcome::NotFound,
-                            format!(
-                                "Which of the {} waiting approvals do you mean?",
-                                several.len()
-                            ),
-                            "Decide them one by one, for example `approve #3`; `approvals` shows them.",
-                        )));
-                    }
+        let approval = if let Some(number) = number {
+            number.to_string()
+        } else {
+            let pending = self
+                .store
+                .approvals(ApprovalState::Pending, READ)
+                .await
+                .map_err(|error| Box::new(unavailable(&error)))?;
+            match pending.as_slice() {
+                [] => {
+                    return Err(Box::new(problem(
+                        Outcome::NotFound,
+                        "No approvals are waiting.",
+                        "",
+                    )));
+                }
+                [only] => only.number.to_string(),
+                several => {
+                    return Err(Box::new(problem(
+                        Outcome::NotFound,
+                        format!(
+                            "Which of the {} waiting approvals do you mean?",
+                            several.len()
+                        ),
+                        "Decide them one by one, for example `approve #3`; `approvals` shows them.",
+                    )));
                 }
             }
         };

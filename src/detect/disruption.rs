@@ -45,5 +45,8 @@ pub(super) fn assess(job: &Job, now: Timestamp, found: &mut Assessment) {
 
 /// The states that mean that the scheduler gave a job's place to another.
 pub(super) fn is_preemption(state: &str) -> bool {
-    matches!(state, "Preempted" | "Reclaimed" | "Consolidated" | "PreemptionByScheduler")
+    matches!(
+        state,
+        "Preempted" | "Reclaimed" | "Consolidated" | "PreemptionByScheduler"
+    )
 }

@@ -142,8 +142,14 @@ pub fn assess(job: &Job, estate: &Estate, thresholds: &Thresholds, now: Timestam
     }
     disruption::assess(job, now, &mut found);
     // What the scheduler took waits for its turn again: that wait is part of the preemption, not a failure.
-    if found.symptoms.iter().any(|symptom| symptom.expected && disruption::is_preemption(&symptom.state)) {
-        found.symptoms.retain(|symptom| symptom.class != FailureClass::Blocked);
+    if found
+        .symptoms
+        .iter()
+        .any(|symptom| symptom.expected && disruption::is_preemption(&symptom.state))
+    {
+        found
+            .symptoms
+            .retain(|symptom| symptom.class != FailureClass::Blocked);
     }
     found
         .symptoms

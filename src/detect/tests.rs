@@ -340,7 +340,9 @@ fn the_wait_after_a_preemption_is_no_failure_until_the_preemption_no_longer_expl
         "was preempted by higher priority workload",
         ("PodGroup", "pg-bert-0b6a5b0e-6c4e-4c39-9a65-1b8f0d1f3a01"),
     );
-    let scene = Scene::new().workload(workload("Pending", at(1))).sees(Observation::Event(Box::new(evict)));
+    let scene = Scene::new()
+        .workload(workload("Pending", at(1)))
+        .sees(Observation::Event(Box::new(evict)));
     assert_eq!(scene.says(at(20)), ["?Disrupted/Preempted"]);
     assert_eq!(scene.says(at(40)), ["Blocked/Pending"]);
 }

@@ -215,7 +215,9 @@ impl Collector {
         let asked: Vec<BoxFuture<'_, _>> = questions
             .into_iter()
             .map(|Question { about, ask }| {
-                timeout(call, ask).map(move |answer| (about, answer)).boxed()
+                timeout(call, ask)
+                    .map(move |answer| (about, answer))
+                    .boxed()
             })
             .collect();
         let mut answers = stream::iter(asked).buffer_unordered(self.settings.concurrency.max(1));

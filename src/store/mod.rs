@@ -12,8 +12,8 @@ mod execution;
 mod inbox;
 mod job;
 mod message;
-mod pending_command;
 mod overview;
+mod pending_command;
 mod setting;
 
 use std::str::FromStr;
@@ -29,8 +29,8 @@ pub use effect::{Effect, EffectKind, NewEffect};
 pub use execution::ExecutionStep;
 pub use inbox::{InboxRow, NewDelivery, Recorded};
 pub use message::{Message, PageRow};
-pub use pending_command::Taken;
 pub use overview::Pulse;
+pub use pending_command::Taken;
 
 /// Every migration, in order. Append only.
 const MIGRATIONS: &[(i64, &str, &str)] = &[

@@ -77,7 +77,7 @@ impl Scene {
             estate.apply(workload(name, project), at(0));
         }
         let sources = Sources::default();
-        sources.expect("runai", Duration::from_secs(60), at(0));
+        sources.expect("runai", Duration::from_mins(1), at(0));
         sources.beat(&Beat {
             source: "runai".to_owned(),
             at: at(0),

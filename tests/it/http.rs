@@ -127,7 +127,13 @@ impl Surroundings {
     }
 }
 
-fn request(method: &str, path: &str, peer: &str, headers: &[(&str, &str)], body: &str) -> Request<Body> {
+fn request(
+    method: &str,
+    path: &str,
+    peer: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> Request<Body> {
     let mut request = Request::builder().method(method).uri(path);
     if !headers.iter().any(|(name, _)| *name == "host") {
         request = request.header("host", "127.0.0.1:8000");
@@ -174,7 +180,8 @@ async fn problem(response: Response<Body>) -> (u16, String) {
 #[tokio::test]
 async fn without_a_secret_only_this_machine_under_its_own_names_is_answered() {
     let bot = open().await;
-    let asked = |peer, headers: &[(&str, &str)]| request("GET", "/api/v1/overview", peer, headers, "");
+    let asked =
+        |peer, headers: &[(&str, &str)]| request("GET", "/api/v1/overview", peer, headers, "");
     for (peer, host) in [
         (LOCAL, "127.0.0.1:8000"),
         (LOCAL, "localhost:8000"),
@@ -186,23 +193,49 @@ async fn without_a_secret_only_this_machine_under_its_own_names_is_answered() {
         assert_eq!(status, StatusCode::OK, "{peer} {host}");
     }
     for (peer, headers) in [
-        (OTHER_MACHINE, [("host", "127.0.0.1:8000"), ("accept", "*/*")]),
-        ("[2001:db8::7]:40000", [("host", "127.0.0.1:8000"), ("accept", "*/*")]),
+        (
+            OTHER_MACHINE,
+            [("host", "127.0.0.1:8000"), ("accept", "*/*")],
+        ),
+        (
+            "[2001:db8::7]:40000",
+            [("host", "127.0.0.1:8000"), ("accept", "*/*")],
+        ),
         // DNS rebinding: the name is somebody else's, the address ours.
         (LOCAL, [("host", "evil.example:8000"), ("accept", "*/*")]),
-        (LOCAL, [("host", "localhost.evil.example"), ("accept", "*/*")]),
+        (
+            LOCAL,
+            [("host", "localhost.evil.example"), ("accept", "*/*")],
+        ),
         (LOCAL, [("host", ""), ("accept", "*/*")]),
         (LOCAL, [("host", "localhost"), ("host", "evil.example")]),
         // A proxy on this machine makes every peer look local.
-        (LOCAL, [("host", "localhost"), ("x-forwarded-for", "10.0.0.9")]),
+        (
+            LOCAL,
+            [("host", "localhost"), ("x-forwarded-for", "10.0.0.9")],
+        ),
         (LOCAL, [("host", "localhost"), ("x-forwarded-host", "a")]),
-        (LOCAL, [("host", "localhost"), ("forwarded", "for=10.0.0.9")]),
+        (
+            LOCAL,
+            [("host", "localhost"), ("forwarded", "for=10.0.0.9")],
+        ),
         (LOCAL, [("host", "localhost"), ("via", "1.1 proxy")]),
     ] {
-        for path in ["/api/v1/overview", "/api/v1/stream", "/health/detailed", "/", "/docs/", "/openapi.json"] {
-            let (status, detail) = problem(bot.send(request("GET", path, peer, &headers, "")).await).await;
+        for path in [
+            "/api/v1/overview",
+            "/api/v1/stream",
+            "/health/detailed",
+            "/",
+            "/docs/",
+            "/openapi.json",
+        ] {
+            let (status, detail) =
+                problem(bot.send(request("GET", path, peer, &headers, "")).await).await;
             assert_eq!(status, 403, "{peer} {headers:?} {path}");
-            assert!(detail.contains("JWT_SECRET") || detail.contains("localhost"), "{detail}");
+            assert!(
+                detail.contains("JWT_SECRET") || detail.contains("localhost"),
+                "{detail}"
+            );
         }
     }
 }
@@ -211,7 +244,13 @@ async fn without_a_secret_only_this_machine_under_its_own_names_is_answered() {
 async fn health_and_metrics_answer_whoever_asks() {
     let bot = open().await;
     for path in ["/health", "/health/live", "/metrics"] {
-        let asked = request("GET", path, OTHER_MACHINE, &[("host", "nightbell.ops.svc")], "");
+        let asked = request(
+            "GET",
+            path,
+            OTHER_MACHINE,
+            &[("host", "nightbell.ops.svc")],
+            "",
+        );
         assert_eq!(bot.status(asked).await, StatusCode::OK, "{path}");
     }
 }
@@ -219,10 +258,18 @@ async fn health_and_metrics_answer_whoever_asks() {
 #[tokio::test]
 async fn a_page_of_another_origin_changes_nothing() {
     let bot = open().await;
-    let stop = |headers: &[(&str, &str)], body: &str| request("POST", "/api/v1/monitoring/stop", LOCAL, headers, body);
+    let stop = |headers: &[(&str, &str)], body: &str| {
+        request("POST", "/api/v1/monitoring/stop", LOCAL, headers, body)
+    };
     for headers in [
-        [("host", "localhost:8000"), ("origin", "http://evil.example")],
-        [("host", "localhost:8000"), ("origin", "http://localhost:3000")],
+        [
+            ("host", "localhost:8000"),
+            ("origin", "http://evil.example"),
+        ],
+        [
+            ("host", "localhost:8000"),
+            ("origin", "http://localhost:3000"),
+        ],
         [("host", "localhost:8000"), ("origin", "null")],
         [("host", "localhost:8000"), ("sec-fetch-site", "cross-site")],
         [("host", "localhost:8000"), ("sec-fetch-site", "same-site")],
@@ -237,7 +284,10 @@ async fn a_page_of_another_origin_changes_nothing() {
     assert_eq!(problem(bot.send(asked).await).await.0, 415);
     assert_eq!(bot.commands(), []);
 
-    let own = [("host", "localhost:8000"), ("origin", "http://localhost:8000")];
+    let own = [
+        ("host", "localhost:8000"),
+        ("origin", "http://localhost:8000"),
+    ];
     assert_eq!(bot.status(stop(&own, "")).await, StatusCode::OK);
     assert_eq!(bot.commands(), [Command::MonitoringStop]);
 }
@@ -247,34 +297,97 @@ async fn a_role_allows_what_it_says_and_no_more() {
     let (bot, tokens) = with_tokens().await;
     let press = |verb: Verb| json!({ "verb": verb, "id": "a1" });
     let cases = [
-        (Role::Viewer, "POST", "/api/v1/commands", json!({ "command": "monitoring_status" })),
+        (
+            Role::Viewer,
+            "POST",
+            "/api/v1/commands",
+            json!({ "command": "monitoring_status" }),
+        ),
         (Role::Viewer, "GET", "/api/v1/alerts", json!({})),
-        (Role::Viewer, "POST", "/api/v1/jobs/nlp/bert/troubleshoot", json!({})),
+        (
+            Role::Viewer,
+            "POST",
+            "/api/v1/jobs/nlp/bert/troubleshoot",
+            json!({}),
+        ),
         (Role::Operator, "POST", "/api/v1/monitoring/stop", json!({})),
-        (Role::Operator, "POST", "/api/v1/monitoring/start", json!({})),
-        (Role::Operator, "POST", "/api/v1/emergency-stop", json!({ "reason": "fire" })),
-        (Role::Operator, "POST", "/api/v1/console/say", json!({ "text": "help" })),
-        (Role::Operator, "POST", "/api/v1/console/press", press(Verb::Acknowledge)),
-        (Role::Approver, "POST", "/api/v1/console/press", press(Verb::Approve)),
-        (Role::Approver, "POST", "/api/v1/console/press", press(Verb::Deny)),
+        (
+            Role::Operator,
+            "POST",
+            "/api/v1/monitoring/start",
+            json!({}),
+        ),
+        (
+            Role::Operator,
+            "POST",
+            "/api/v1/emergency-stop",
+            json!({ "reason": "fire" }),
+        ),
+        (
+            Role::Operator,
+            "POST",
+            "/api/v1/console/say",
+            json!({ "text": "help" }),
+        ),
+        (
+            Role::Operator,
+            "POST",
+            "/api/v1/console/press",
+            press(Verb::Acknowledge),
+        ),
+        (
+            Role::Approver,
+            "POST",
+            "/api/v1/console/press",
+            press(Verb::Approve),
+        ),
+        (
+            Role::Approver,
+            "POST",
+            "/api/v1/console/press",
+            press(Verb::Deny),
+        ),
         (Role::Admin, "DELETE", "/api/v1/emergency-stop", json!({})),
-        (Role::Admin, "POST", "/api/v1/console/press", press(Verb::Confirm)),
-        (Role::Admin, "POST", "/api/v1/commands", json!({ "command": "emergency_clear" })),
+        (
+            Role::Admin,
+            "POST",
+            "/api/v1/console/press",
+            press(Verb::Confirm),
+        ),
+        (
+            Role::Admin,
+            "POST",
+            "/api/v1/commands",
+            json!({ "command": "emergency_clear" }),
+        ),
     ];
     for (needed, method, path, body) in cases {
         for role in [Role::Viewer, Role::Operator, Role::Approver, Role::Admin] {
-            let token = tokens.issue("mira", role, Duration::from_mins(1), Timestamp::now()).unwrap();
+            let token = tokens
+                .issue("mira", role, Duration::from_mins(1), Timestamp::now())
+                .unwrap();
             let bearer = format!("Bearer {token}");
-            let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
+            let headers = [
+                ("authorization", bearer.as_str()),
+                ("content-type", "application/json"),
+            ];
             // From another machine, through a proxy: with tokens that is how it is meant.
             let asked = request(method, path, OTHER_MACHINE, &headers, &body.to_string());
             let status = bot.status(asked).await;
-            let expected = if role >= needed { StatusCode::OK } else { StatusCode::FORBIDDEN };
+            let expected = if role >= needed {
+                StatusCode::OK
+            } else {
+                StatusCode::FORBIDDEN
+            };
             assert_eq!(status, expected, "{role} {method} {path} {body}");
         }
     }
     let heard = bot.heard.lock().unwrap();
-    assert!(heard.iter().all(|(who, _)| who.user == "mira" && who.surface == Surface::Api));
+    assert!(
+        heard
+            .iter()
+            .all(|(who, _)| who.user == "mira" && who.surface == Surface::Api)
+    );
 }
 
 #[tokio::test]
@@ -282,16 +395,38 @@ async fn with_a_secret_nobody_comes_in_without_a_good_token_not_even_from_this_m
     let (bot, tokens) = with_tokens().await;
     let now = Timestamp::now();
     let long_ago = now - jiff::SignedDuration::from_hours(2);
-    let expired = tokens.issue("mira", Role::Admin, Duration::from_mins(5), long_ago).unwrap();
-    let other = Tokens::new(&SecretString::from("another secret that is long enough too".to_owned()));
-    let forged = other.issue("mira", Role::Admin, Duration::from_mins(5), now).unwrap();
-    for authorization in ["", "Bearer", "Bearer ", "Basic bWlyYQ==", &format!("Bearer {expired}"), &format!("Bearer {forged}")] {
-        let asked = request("GET", "/api/v1/overview", LOCAL, &[("authorization", authorization)], "");
+    let expired = tokens
+        .issue("mira", Role::Admin, Duration::from_mins(5), long_ago)
+        .unwrap();
+    let other = Tokens::new(&SecretString::from(
+        "another secret that is long enough too".to_owned(),
+    ));
+    let forged = other
+        .issue("mira", Role::Admin, Duration::from_mins(5), now)
+        .unwrap();
+    for authorization in [
+        "",
+        "Bearer",
+        "Bearer ",
+        "Basic bWlyYQ==",
+        &format!("Bearer {expired}"),
+        &format!("Bearer {forged}"),
+    ] {
+        let asked = request(
+            "GET",
+            "/api/v1/overview",
+            LOCAL,
+            &[("authorization", authorization)],
+            "",
+        );
         let response = bot.send(asked).await;
         assert!(response.headers().contains_key("www-authenticate"));
         assert_eq!(problem(response).await.0, 401, "{authorization}");
     }
-    assert_eq!(bot.status(get("/api/v1/overview")).await, StatusCode::UNAUTHORIZED);
+    assert_eq!(
+        bot.status(get("/api/v1/overview")).await,
+        StatusCode::UNAUTHORIZED
+    );
     // The page and the documentation hold no data: a browser has no token before it has the page.
     assert_eq!(bot.status(get("/")).await, StatusCode::OK);
     assert_eq!(bot.status(get("/docs/")).await, StatusCode::OK);
@@ -300,9 +435,22 @@ async fn with_a_secret_nobody_comes_in_without_a_good_token_not_even_from_this_m
 #[tokio::test]
 async fn our_own_clients_at_this_machine_are_told_apart() {
     let bot = open().await;
-    for (header, surface) in [("console", Surface::Console), ("cli", Surface::Cli), ("slack", Surface::Api)] {
-        let headers = [("x-nightbell-surface", header), ("content-type", "application/json")];
-        let asked = request("POST", "/api/v1/commands", LOCAL, &headers, r#"{"command":"status"}"#);
+    for (header, surface) in [
+        ("console", Surface::Console),
+        ("cli", Surface::Cli),
+        ("slack", Surface::Api),
+    ] {
+        let headers = [
+            ("x-nightbell-surface", header),
+            ("content-type", "application/json"),
+        ];
+        let asked = request(
+            "POST",
+            "/api/v1/commands",
+            LOCAL,
+            &headers,
+            r#"{"command":"status"}"#,
+        );
         assert_eq!(bot.status(asked).await, StatusCode::OK);
         let heard = bot.heard.lock().unwrap();
         let (who, _) = heard.last().unwrap();
@@ -324,12 +472,39 @@ async fn what_is_wrong_with_a_request_is_said_as_a_problem() {
         (get("/api/v1/alerts?severity=awful"), 400, "awful"),
         (get("/api/v1/jobs?cursor=x"), 400, "cursor"),
         (get("/api/v1/approvals?state=maybe"), 400, "maybe"),
-        (post("/api/v1/commands", &json!({ "command": "dance" })), 400, "dance"),
-        (post("/api/v1/monitoring/start", &json!({ "projekt": "x" })), 422, "projekt"),
-        (post("/api/v1/console/say", &json!({ "text": "  " })), 400, "empty"),
-        (post("/api/v1/console/say", &json!({ "text": "x".repeat(5000) })), 400, "4000"),
-        (post("/api/v1/console/say", &json!({ "text": "x".repeat(300_000) })), 413, ""),
-        (post("/api/v1/emergency-stop", &json!({ "why": "x" })), 400, "why"),
+        (
+            post("/api/v1/commands", &json!({ "command": "dance" })),
+            400,
+            "dance",
+        ),
+        (
+            post("/api/v1/monitoring/start", &json!({ "projekt": "x" })),
+            422,
+            "projekt",
+        ),
+        (
+            post("/api/v1/console/say", &json!({ "text": "  " })),
+            400,
+            "empty",
+        ),
+        (
+            post("/api/v1/console/say", &json!({ "text": "x".repeat(5000) })),
+            400,
+            "4000",
+        ),
+        (
+            post(
+                "/api/v1/console/say",
+                &json!({ "text": "x".repeat(300_000) }),
+            ),
+            413,
+            "",
+        ),
+        (
+            post("/api/v1/emergency-stop", &json!({ "why": "x" })),
+            400,
+            "why",
+        ),
     ] {
         let what = format!("{} {}", asked.method(), asked.uri());
         let (got, detail) = problem(bot.send(asked).await).await;
@@ -352,7 +527,10 @@ async fn what_the_desk_refuses_or_does_not_find_becomes_a_status_with_the_way_ou
     let decide = post("/api/v1/approvals/3/decide", &json!({ "approve": true }));
     assert_eq!(problem(bot.send(decide).await).await.0, 409);
     // The console is a conversation: a refusal is a message there.
-    let said = post("/api/v1/commands", &json!({ "command": "decide", "approval": "3", "approve": true, "reason": null }));
+    let said = post(
+        "/api/v1/commands",
+        &json!({ "command": "decide", "approval": "3", "approve": true, "reason": null }),
+    );
     let response = bot.send(said).await;
     assert_eq!(response.status(), StatusCode::OK);
     assert_eq!(body(response).await["outcome"], "refused");
@@ -370,11 +548,17 @@ async fn an_emergency_stop_needs_no_body_and_no_content_type() {
 async fn readiness_waits_for_the_start_and_ends_with_it() {
     let bot = open().await;
     assert_eq!(bot.status(get("/health/live")).await, StatusCode::OK);
-    assert_eq!(bot.status(get("/health/ready")).await, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(
+        bot.status(get("/health/ready")).await,
+        StatusCode::SERVICE_UNAVAILABLE
+    );
     bot.ready.send_replace(true);
     assert_eq!(bot.status(get("/health/ready")).await, StatusCode::OK);
     bot.shutdown.cancel();
-    assert_eq!(bot.status(get("/health/ready")).await, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(
+        bot.status(get("/health/ready")).await,
+        StatusCode::SERVICE_UNAVAILABLE
+    );
 }
 
 #[tokio::test]
@@ -394,14 +578,24 @@ async fn health_is_not_called_good_while_a_source_is_unknown() {
     };
     bot.sources.beat(&beat(None));
     assert_eq!(status().await, "healthy");
-    bot.sources.beat(&beat(Some("401 for client_secret=hunter2hunter2")));
+    bot.sources
+        .beat(&beat(Some("401 for client_secret=hunter2hunter2")));
     assert_eq!(status().await, "degraded");
 
     let detailed = body(bot.send(get("/health/detailed")).await).await;
     let source = &detailed["sources"]["items"][0];
-    assert_eq!((&source["source"], &source["health"]), (&json!("runai"), &json!("failing")));
-    assert!(!source["error"].as_str().unwrap().contains("hunter2"), "{source}");
-    assert_eq!(detailed["store"], json!({ "backend": "sqlite", "ok": true }));
+    assert_eq!(
+        (&source["source"], &source["health"]),
+        (&json!("runai"), &json!("failing"))
+    );
+    assert!(
+        !source["error"].as_str().unwrap().contains("hunter2"),
+        "{source}"
+    );
+    assert_eq!(
+        detailed["store"],
+        json!({ "backend": "sqlite", "ok": true })
+    );
 
     let metrics = text(bot.send(get("/metrics")).await).await;
     for line in [
@@ -413,7 +607,10 @@ async fn health_is_not_called_good_while_a_source_is_unknown() {
         "nightbell_dry_run 1",
         "nightbell_store_up 1",
     ] {
-        assert!(metrics.lines().any(|held| held == line), "{line} is not in\n{metrics}");
+        assert!(
+            metrics.lines().any(|held| held == line),
+            "{line} is not in\n{metrics}"
+        );
     }
     assert!(metrics.ends_with("# EOF\n"));
 }
@@ -423,14 +620,29 @@ async fn the_page_and_the_documentation_need_nothing_from_elsewhere() {
     let bot = open().await;
     let page = text(bot.send(get("/")).await).await;
     let mut files = vec![("/".to_owned(), page.clone())];
-    for path in ["/assets/page.css", "/assets/page.js", "/assets/card.js", "/assets/api.js", "/assets/icon.svg"] {
+    for path in [
+        "/assets/page.css",
+        "/assets/page.js",
+        "/assets/card.js",
+        "/assets/api.js",
+        "/assets/icon.svg",
+    ] {
         let response = bot.send(get(path)).await;
         assert_eq!(response.status(), StatusCode::OK, "{path}");
         files.push((path.to_owned(), text(response).await));
     }
     for (path, content) in &files {
         let content = content.replace("http://www.w3.org/2000/svg", "");
-        for outside in ["http://", "https://", "src=\"//", "url(", "@import", "innerHTML", "insertAdjacentHTML", "eval("] {
+        for outside in [
+            "http://",
+            "https://",
+            "src=\"//",
+            "url(",
+            "@import",
+            "innerHTML",
+            "insertAdjacentHTML",
+            "eval(",
+        ] {
             assert!(!content.contains(outside), "{outside} in {path}");
         }
     }
@@ -440,12 +652,22 @@ async fn the_page_and_the_documentation_need_nothing_from_elsewhere() {
     assert!(!page.contains("<script>"));
 
     let description = body(bot.send(get("/openapi.json")).await).await;
-    for path in ["/api/v1/alerts", "/api/v1/approvals/{id}/decide", "/api/v1/monitoring/status", "/health", "/metrics"] {
+    for path in [
+        "/api/v1/alerts",
+        "/api/v1/approvals/{id}/decide",
+        "/api/v1/monitoring/status",
+        "/health",
+        "/metrics",
+    ] {
         assert!(description["paths"][path].is_object(), "{path}");
     }
     let docs = text(bot.send(get("/docs/")).await).await;
     assert!(docs.contains("swagger-ui-bundle.js"));
-    for asset in ["swagger-ui-bundle.js", "swagger-ui.css", "swagger-initializer.js"] {
+    for asset in [
+        "swagger-ui-bundle.js",
+        "swagger-ui.css",
+        "swagger-initializer.js",
+    ] {
         let response = bot.send(get(&format!("/docs/{asset}"))).await;
         assert_eq!(response.status(), StatusCode::OK, "{asset}");
     }
@@ -454,18 +676,39 @@ async fn the_page_and_the_documentation_need_nothing_from_elsewhere() {
 #[tokio::test]
 async fn every_answer_carries_the_headers_that_protect_it() {
     let bot = open().await;
-    for path in ["/", "/docs/", "/api/v1/overview", "/api/v1/nowhere", "/health", "/nowhere"] {
+    for path in [
+        "/",
+        "/docs/",
+        "/api/v1/overview",
+        "/api/v1/nowhere",
+        "/health",
+        "/nowhere",
+    ] {
         let headers = bot.send(get(path)).await.headers().clone();
-        let held = |name: &str| headers.get(name).map_or("", |value| value.to_str().unwrap());
+        let held = |name: &str| {
+            headers
+                .get(name)
+                .map_or("", |value| value.to_str().unwrap())
+        };
         assert_eq!(held("x-content-type-options"), "nosniff", "{path}");
         assert_eq!(held("x-frame-options"), "DENY", "{path}");
         let policy = held("content-security-policy");
         assert!(policy.contains("script-src 'self';"), "{path}: {policy}");
-        assert!(policy.contains("frame-ancestors 'none'"), "{path}: {policy}");
-        assert_eq!(headers.get_all("content-security-policy").iter().count(), 1, "{path}");
+        assert!(
+            policy.contains("frame-ancestors 'none'"),
+            "{path}: {policy}"
+        );
+        assert_eq!(
+            headers.get_all("content-security-policy").iter().count(),
+            1,
+            "{path}"
+        );
         assert!(!held("x-request-id").is_empty(), "{path}");
     }
-    assert_eq!(bot.send(get("/api/v1/overview")).await.headers()["cache-control"], "no-store");
+    assert_eq!(
+        bot.send(get("/api/v1/overview")).await.headers()["cache-control"],
+        "no-store"
+    );
 }
 
 #[tokio::test]
@@ -482,7 +725,11 @@ async fn a_client_that_asks_too_often_is_told_when_to_come_back() {
     let refused = refused.expect("two thousand requests at once are too many");
     assert!(refused.headers().contains_key("retry-after"));
     assert_eq!(problem(refused).await.0, 429);
-    assert_eq!(bot.status(get("/health")).await, StatusCode::OK, "probes are never refused");
+    assert_eq!(
+        bot.status(get("/health")).await,
+        StatusCode::OK,
+        "probes are never refused"
+    );
 }
 
 #[tokio::test]
@@ -491,7 +738,11 @@ async fn the_stream_greets_tells_what_changed_and_ends_with_the_bot() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let stop = bot.shutdown.clone();
-    let served = tokio::spawn(http::serve(listener, bot.router.clone(), stop.cancelled_owned()));
+    let served = tokio::spawn(http::serve(
+        listener,
+        bot.router.clone(),
+        stop.cancelled_owned(),
+    ));
 
     let mut stream = client()
         .get(format!("http://{address}/api/v1/stream"))
@@ -508,14 +759,20 @@ async fn the_stream_greets_tells_what_changed_and_ends_with_the_bot() {
 
     bot.shutdown.cancel();
     // An open stream does not hold up the end.
-    tokio::time::timeout(Duration::from_secs(10), served).await.unwrap().unwrap().unwrap();
+    tokio::time::timeout(Duration::from_secs(10), served)
+        .await
+        .unwrap()
+        .unwrap()
+        .unwrap();
 }
 
 #[tokio::test]
 async fn large_answers_are_compressed_for_who_takes_it() {
     let bot = open().await;
     let headers = [("accept-encoding", "gzip")];
-    let response = bot.send(request("GET", "/assets/page.js", LOCAL, &headers, "")).await;
+    let response = bot
+        .send(request("GET", "/assets/page.js", LOCAL, &headers, ""))
+        .await;
     let headers: &HeaderMap = response.headers();
     assert_eq!(headers["content-encoding"], "gzip");
 }

@@ -47,8 +47,17 @@ impl Bot {
         for (name, value) in variables {
             all.insert((*name).to_owned(), (*value).to_owned());
         }
-        let http = reqwest::Client::builder().timeout(Duration::from_secs(10)).build().expect("a client");
-        Self { child: None, port, folder, variables: all, http }
+        let http = reqwest::Client::builder()
+            .timeout(Duration::from_secs(10))
+            .build()
+            .expect("a client");
+        Self {
+            child: None,
+            port,
+            folder,
+            variables: all,
+            http,
+        }
     }
 
     /// Settings of the YAML file, read at the next start.
@@ -98,7 +107,11 @@ impl Bot {
             {
                 panic!("nightbell ended with {status}:\n{}", self.log());
             }
-            assert!(began.elapsed() < PATIENCE, "nightbell is not ready:\n{}", self.log());
+            assert!(
+                began.elapsed() < PATIENCE,
+                "nightbell is not ready:\n{}",
+                self.log()
+            );
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
@@ -124,7 +137,12 @@ impl Bot {
     }
 
     pub async fn get(&self, path: &str) -> Value {
-        let answer = self.http.get(self.url(path)).send().await.expect("the bot answers");
+        let answer = self
+            .http
+            .get(self.url(path))
+            .send()
+            .await
+            .expect("the bot answers");
         let status = answer.status();
         let body = answer.text().await.expect("a body");
         assert!(status.is_success(), "GET {path}: {status} {body}");
@@ -132,10 +150,19 @@ impl Bot {
     }
 
     pub async fn post(&self, path: &str, body: Value) -> (u16, Value) {
-        let answer = self.http.post(self.url(path)).json(&body).send().await.expect("the bot answers");
+        let answer = self
+            .http
+            .post(self.url(path))
+            .json(&body)
+            .send()
+            .await
+            .expect("the bot answers");
         let status = answer.status().as_u16();
         let body = answer.text().await.expect("a body");
-        (status, serde_json::from_str(&body).unwrap_or(Value::String(body)))
+        (
+            status,
+            serde_json::from_str(&body).unwrap_or(Value::String(body)),
+        )
     }
 
     /// Runs another command of the program in the bot's folder; returns its exit code, output and errors.
@@ -151,7 +178,11 @@ impl Drop for Bot {
 }
 
 /// Runs the program with nothing but these variables; returns its exit code, output and errors.
-pub fn run(arguments: &[&str], folder: &Path, variables: &BTreeMap<String, String>) -> (i32, String, String) {
+pub fn run(
+    arguments: &[&str],
+    folder: &Path,
+    variables: &BTreeMap<String, String>,
+) -> (i32, String, String) {
     let output = Command::new(program())
         .args(arguments)
         .current_dir(folder)
@@ -189,7 +220,10 @@ fn program() -> PathBuf {
 
 /// A port that was free a moment ago.
 pub fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0)).and_then(|socket| socket.local_addr()).expect("a free port").port()
+    TcpListener::bind(("127.0.0.1", 0))
+        .and_then(|socket| socket.local_addr())
+        .expect("a free port")
+        .port()
 }
 
 /// The TLS provider that the program installs at its start; tests make clients too.

@@ -108,7 +108,10 @@ struct Language {
     ordinary: HashSet<String>,
 }
 
-static ORDINARY: LazyLock<(HashSet<String>, Vec<(String, Intent)>)> = LazyLock::new(|| {
+/// The words of the ordinary language, and the sentences to train from.
+type Ordinary = (HashSet<String>, Vec<(String, Intent)>);
+
+static ORDINARY: LazyLock<Ordinary> = LazyLock::new(|| {
     let phrases = Phrases::embedded();
     let mut words = phrases.words;
     words.extend(
@@ -249,11 +252,6 @@ fn bare(shape: &[String]) -> Vec<String> {
         "asap",
         "quickly",
     ];
-    let mut words: Vec<String> = shape
-        .iter()
-        .filter(|word| !DROP.contains(&word.as_str()))
-        .cloned()
-        .collect();
     const OPENINGS: &[&[&str]] = &[
         &["can", "you"],
         &["could", "you"],
@@ -302,6 +300,11 @@ fn bare(shape: &[String]) -> Vec<String> {
         &["hey"],
         &["yo"],
     ];
+    let mut words: Vec<String> = shape
+        .iter()
+        .filter(|word| !DROP.contains(&word.as_str()))
+        .cloned()
+        .collect();
     while let Some(opening) = OPENINGS.iter().find(|opening| {
         words.len() > opening.len() && words.iter().zip(**opening).all(|(a, b)| a == b)
     }) {
@@ -322,9 +325,9 @@ fn alone(sentence: &Sentence, mentions: &Mentions, language: &Language) -> Under
     }
     let mut scores = language.model.predict(&words);
     let guess = scores;
-    scores
-        .iter_mut()
-        .for_each(|score| *score = score.max(1e-4).ln());
+    for score in &mut scores {
+        *score = score.max(1e-4).ln();
+    }
     rules::add(&shape, &mut scores);
     if rules::is_foreign(&whole) {
         scores[class(Intent::OutOfScope)] += 7.0;

@@ -248,7 +248,9 @@ impl Model {
             }
         }
         let scale = unit(features);
-        scores.iter_mut().for_each(|score| *score *= scale);
+        for score in &mut scores {
+            *score *= scale;
+        }
         softmax(&mut scores);
         scores
     }
@@ -267,7 +269,9 @@ pub(super) fn softmax(scores: &mut Scores) {
         *score = (*score - max).exp();
         sum += *score;
     }
-    scores.iter_mut().for_each(|score| *score /= sum);
+    for score in scores.iter_mut() {
+        *score /= sum;
+    }
 }
 
 /// The class number of an intent.

@@ -374,8 +374,11 @@ pub(super) fn find(
                     at,
                     end: found.end,
                 });
-                found.value = name.to_owned();
-                found.sort = Sort::Job;
+                found = Name {
+                    value: name.to_owned(),
+                    sort: Sort::Job,
+                    ..found
+                };
             }
             at = found.end;
             names.push(found);
@@ -399,15 +402,15 @@ fn at_word(
     known: &Known,
     ordinary: &impl Fn(&str) -> bool,
 ) -> Option<Name> {
-    let token = &tokens[at];
-    if !matches!(token.kind, Kind::Word | Kind::Quoted) {
+    let here = &tokens[at];
+    if !matches!(here.kind, Kind::Word | Kind::Quoted) {
         return None;
     }
-    let shaped = token.kind == Kind::Quoted || is_name_shaped(&token.raw) || known.has(&token.raw);
+    let shaped = here.kind == Kind::Quoted || is_name_shaped(&here.raw) || known.has(&here.raw);
     let end = at + 1;
     let make = |sort| {
         Some(Name {
-            value: token.raw.clone(),
+            value: here.raw.clone(),
             sort,
             at,
             end,
@@ -417,16 +420,16 @@ fn at_word(
     let before = before(tokens, at);
     let after = tokens
         .get(end)
-        .filter(|_| !token.pause)
+        .filter(|_| !here.pause)
         .map(|t| t.word.as_str());
     let candidate = shaped
-        || !NEVER.contains(&token.word.as_str())
-            && token.word.chars().any(char::is_alphabetic)
-            && token.word.len() > 1;
+        || !NEVER.contains(&here.word.as_str())
+            && here.word.chars().any(char::is_alphabetic)
+            && here.word.len() > 1;
     if !candidate {
         return None;
     }
-    let unusual = shaped || !ordinary(&token.word);
+    let unusual = shaped || !ordinary(&here.word);
 
     // "the X project", "X namespace", "the X job": the noun that follows says it best.
     if let Some(sort) = after.and_then(noun) {
@@ -445,7 +448,7 @@ fn at_word(
                 return make(Sort::Place);
             }
             Sort::Runbook if !plural => {
-                if let Some(name) = runbook_before(tokens, taken, at, shaped, ordinary) {
+                if let Some(name) = runbook_before(tokens, taken, at, shaped) {
                     return Some(name);
                 }
             }
@@ -455,7 +458,7 @@ fn at_word(
     }
     // "job X", "project X".
     if let Some(sort) = before.and_then(noun)
-        && !(sort == Sort::Runbook && !shaped && ordinary(&token.word))
+        && !(sort == Sort::Runbook && !shaped && ordinary(&here.word))
         && (shaped || !matches!(sort, Sort::Job | Sort::Service | Sort::Node) || unusual)
     {
         let plural = before.is_some_and(|word| word.ends_with('s') && word != "ns");
@@ -484,7 +487,7 @@ fn at_word(
     }
     let sort = match before {
         Some("in" | "under" | "within" | "inside" | "across") => Sort::Place,
-        Some("on") if looks_like_node(&token.word) => Sort::Node,
+        Some("on") if looks_like_node(&here.word) => Sort::Node,
         _ => Sort::Unsaid,
     };
     if sort == Sort::Unsaid && !shaped {
@@ -494,9 +497,9 @@ fn at_word(
                 make(Sort::Unsaid)
             }
             Some("about") if tokens.len() <= 4 => make(Sort::Unsaid),
-            _ if token.possessive => make(Sort::Unsaid),
+            _ if here.possessive => make(Sort::Unsaid),
             _ => verb_before(tokens, at).then(|| Name {
-                value: token.raw.clone(),
+                value: here.raw.clone(),
                 sort,
                 at,
                 end,
@@ -504,11 +507,11 @@ fn at_word(
         };
     }
     if sort == Sort::Unsaid {
-        if looks_like_node(&token.word) {
+        if looks_like_node(&here.word) {
             return make(Sort::Node);
         }
-        if known.has_project(&token.raw)
-            || !known.has_job(&token.raw) && looks_like_project(&token.word)
+        if known.has_project(&here.raw)
+            || !known.has_job(&here.raw) && looks_like_project(&here.word)
         {
             return make(Sort::Project);
         }
@@ -517,13 +520,7 @@ fn at_word(
 }
 
 /// "the high memory runbook": the words between the article or verb and "runbook".
-fn runbook_before(
-    tokens: &[Token],
-    taken: &[bool],
-    at: usize,
-    shaped: bool,
-    ordinary: &impl Fn(&str) -> bool,
-) -> Option<Name> {
+fn runbook_before(tokens: &[Token], taken: &[bool], at: usize, shaped: bool) -> Option<Name> {
     const NOT_PART: &[&str] = &[
         "the",
         "a",
@@ -576,7 +573,6 @@ fn runbook_before(
         "you",
         "for",
     ];
-    let _ = ordinary;
     if shaped {
         return Some(Name {
             value: tokens[at].raw.clone(),

@@ -714,9 +714,7 @@ pub(super) fn negated(shape: &str) -> bool {
 /// Whether it asks about an ability ("can you restart jobs?") rather than for the deed ("can you restart job a?").
 pub(super) fn asks_about_ability(shape: &str) -> bool {
     static ABILITY: LazyLock<Regex> = LazyLock::new(|| {
-        Regex::new(concat!(
-            r"^(can|could|are|do|will|is|does) (you|nightbell|it|this bot|the bot|this)( also| even| be| already| actually| automatically| really)? ?(able to|capable of|know how to|allowed to|support|restart|suspend|resume|delete|kill|scale|drain|cordon|page|silence|mute|approve|resolve|acknowledge|run|execute|fix|roll|resubmit|monitor|troubleshoot|diagnose|read|show|list|act|do|take|restarting)\b"
-        ))
+        Regex::new(r"^(can|could|are|do|will|is|does) (you|nightbell|it|this bot|the bot|this)( also| even| be| already| actually| automatically| really)? ?(able to|capable of|know how to|allowed to|support|restart|suspend|resume|delete|kill|scale|drain|cordon|page|silence|mute|approve|resolve|acknowledge|run|execute|fix|roll|resubmit|monitor|troubleshoot|diagnose|read|show|list|act|do|take|restarting)\b")
         .expect("the pattern is read by a test")
     });
     ABILITY.is_match(shape)

@@ -567,10 +567,10 @@ pub(super) fn fill(intent: Intent, found: &Mentions) -> Slots {
         | Intent::SimilarIncidents
         | Intent::PageSomeone
         | Intent::ActionCancel
-        | Intent::SilenceRemove => {
-            if slots.incident.is_none() {
-                slots.incident = found.number.map(|number| number.to_string());
-            }
+        | Intent::SilenceRemove
+            if slots.incident.is_none() =>
+        {
+            slots.incident = found.number.map(|number| number.to_string());
         }
         Intent::ActionRun
         | Intent::ShowLogs

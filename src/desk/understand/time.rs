@@ -69,8 +69,7 @@ fn lead_in(tokens: &[Token], at: usize) -> (usize, bool) {
     while start > 0 {
         match tokens[start - 1].word.as_str() {
             "last" | "past" | "previous" | "since" | "recent" => back = true,
-            "within" | "over" | "during" if back => {}
-            "in" if back => {}
+            "within" | "over" | "during" | "in" if back => {}
             "for" | "the" | "next" | "about" | "around" | "approximately" | "another"
             | "roughly" | "only" | "these" | "of" | "from" => {}
             _ => break,

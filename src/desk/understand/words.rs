@@ -323,14 +323,13 @@ impl Sentence {
         } else {
             body.trim_end_matches(['\'', '’'])
         };
-        for (index, part) in parts(cut).into_iter().enumerate() {
+        for part in parts(cut) {
             let lower = part.to_lowercase();
             let word = if lower.chars().all(char::is_alphabetic) && !spelling(&lower) {
                 correct(&lower).map_or(lower, str::to_owned)
             } else {
                 lower
             };
-            let _ = index;
             self.push(part, word, Kind::Word, possessive, pause);
         }
     }
@@ -523,11 +522,10 @@ fn expand(lower: &str) -> Option<&'static str> {
         "stat" => "status",
         "mon" => "monitoring",
         "msg" => "message",
-        "oncall" | "on-call" => "on-call",
+        "oncall" => "on-call",
         "on-duty" => "on duty",
         "kill-switch" | "killswitch" => "kill switch",
-        "e-stop" | "estop" => "emergency stop",
-        "emergency-stop" => "emergency stop",
+        "e-stop" | "estop" | "emergency-stop" => "emergency stop",
         "emergency-clear" => "emergency clear",
         "monitor-status" => "monitoring status",
         "dry-run" | "dryrun" => "dry run",
@@ -547,7 +545,6 @@ fn expand(lower: &str) -> Option<&'static str> {
         "low-severity" => "low severity",
         "medium-severity" => "medium severity",
         "auto-troubleshoot" | "auto-troubleshooting" => "automatic troubleshooting",
-        "gpus" => "gpus",
         _ => return None,
     })
 }
