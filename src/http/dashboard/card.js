@@ -83,6 +83,9 @@ function renderLink({ label, url }) {
 function renderButton(button, press) {
   const node = el("button", button.style === "plain" ? "" : button.style, button.label);
   node.type = "button";
+  // Said in words too, for screen readers and where the font has no such picture.
+  const words = { thumbs_up: "This helped", thumbs_down: "This did not help" }[button.press.verb];
+  if (words) node.title = node.ariaLabel = words;
   node.dataset.key = `${button.press.verb}:${button.press.id}`;
   node.addEventListener("click", () => press(button, node));
   return node;
