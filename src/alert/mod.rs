@@ -7,6 +7,8 @@
 pub mod effects;
 pub mod grouping;
 pub mod identity;
+#[cfg(test)]
+mod interleavings;
 pub mod lifecycle;
 pub mod placement;
 pub mod report;

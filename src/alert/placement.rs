@@ -10,7 +10,7 @@ use crate::detect::FailureClass;
 pub enum Placement {
     /// To the alert with this id: it is open, or the same failure begins again.
     Known(String),
-    /// What the open alert told of is over, and the job fails in another way.
+    /// What the open alert told of is over, and the job fails in another way: end that alert, then place again.
     Supersede(String),
     /// To a new alert.
     New,

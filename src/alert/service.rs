@@ -1,13 +1,14 @@
 //! The shell of alerting: loads what an event is about, lets the core decide, and saves the new state with the effects
 //! it wants in one transaction.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use super::effects::{effects, page, request_diagnosis, show};
 use super::grouping::group;
+use super::identity::Alias;
 use super::lifecycle::{Birth, Event, EventKind, Note, Outcome, open};
 use super::placement::{Placement, place};
 use super::report::JobReport;
@@ -16,6 +17,7 @@ use super::severity::{Share, severity};
 use super::{Alert, AlertState, Group, Track};
 use crate::diagnose::Diagnosis;
 use crate::notify::Subject;
+use crate::safety::Safety;
 use crate::store::{AlertFilter, Store, StoreError, TimelineEntry, Tx, new_id};
 
 /// Reports placed in one transaction: large enough to see what a batch has in common, short enough for others to write.
@@ -34,10 +36,11 @@ pub enum AlertError {
 pub type Result<T, E = AlertError> = std::result::Result<T, E>;
 
 /// All alerts; cheap to clone.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Alerts {
     store: Store,
     settings: Arc<Settings>,
+    safety: Option<Safety>,
 }
 
 /// What a batch of reports led to.
@@ -47,6 +50,8 @@ pub struct Ingested {
     pub opened: Vec<String>,
     /// How many alerts changed, new ones included.
     pub changed: usize,
+    /// Ids of the alerts that ended while something was proposed for them.
+    pub settled: Vec<String>,
 }
 
 impl Alerts {
@@ -55,7 +60,15 @@ impl Alerts {
         Self {
             store,
             settings: Arc::new(settings),
+            safety: None,
         }
+    }
+
+    /// Withdraws what was proposed for an alert when the alert ends.
+    #[must_use]
+    pub fn withdrawing(mut self, safety: Safety) -> Self {
+        self.safety = Some(safety);
+        self
     }
 
     #[must_use]
@@ -92,11 +105,24 @@ impl Alerts {
                 .find_map(|alias| told.get(&alias.key()))
                 .cloned()
         };
+        // What fails in this call may end in it too.
+        let failing: HashSet<&Alias> = reports
+            .iter()
+            .filter(|report| report.failing())
+            .flat_map(|report| &report.identity.aliases)
+            .collect();
+        let fails = |report: &JobReport| {
+            report
+                .identity
+                .aliases
+                .iter()
+                .any(|alias| failing.contains(alias))
+        };
         // Nearly all reports are of healthy jobs of which nobody was told anything.
         let relevant: Vec<(&JobReport, Option<String>)> = reports
             .iter()
             .map(|report| (report, job_told(report)))
-            .filter(|(report, job)| report.failing() || job.is_some())
+            .filter(|(report, job)| report.failing() || job.is_some() || fails(report))
             .collect();
         for batch in relevant.chunks(BATCH) {
             let mut tx = self.store.begin().await?;
@@ -110,6 +136,8 @@ impl Alerts {
             tx.commit().await?;
             ingested.opened.extend(done.opened);
             ingested.changed += done.changed;
+            self.withdraw(&done.settled, now).await;
+            ingested.settled.extend(done.settled);
         }
         Ok(ingested)
     }
@@ -133,6 +161,7 @@ impl Alerts {
         }
         let done = work.finish().await?;
         tx.commit().await?;
+        self.withdraw(&done.settled, now).await;
         Ok(done.changed)
     }
 
@@ -168,7 +197,29 @@ impl Alerts {
         let mut tx = self.store.begin().await?;
         let alert = self.apply(&mut tx, alert_id, event, now).await?;
         tx.commit().await?;
+        if alert.state == AlertState::Resolved && alert.approval_id.is_some() {
+            self.withdraw(std::slice::from_ref(&alert.id), now).await;
+        }
         Ok(alert)
+    }
+
+    /// Nobody needs to decide about what is over. Its own transaction: the gate takes its lock before that of the
+    /// alerts. Should it fail, the question expires, and the gate looks at the target before anything runs.
+    async fn withdraw(&self, alerts: &[String], now: Timestamp) {
+        let Some(safety) = &self.safety else { return };
+        for id in alerts {
+            let withdrawn: Result<()> = async {
+                let mut tx = self.store.begin().await?;
+                safety
+                    .withdraw(&mut tx, id, "the alert is over", now)
+                    .await?;
+                Ok(tx.commit().await?)
+            }
+            .await;
+            if let Err(error) = withdrawn {
+                tracing::warn!(alert.id = %id, error = %error, "cannot withdraw what was proposed for an alert");
+            }
+        }
     }
 
     /// Adds what was found out. After a recovery another root cause makes another alert, which is returned then.
@@ -377,7 +428,10 @@ impl<'a> Work<'a> {
         let job_id = match (report.failing(), job) {
             (true, _) => self.tx.resolve_job(&report.identity, self.now).await?,
             (false, Some(job)) => job.to_owned(),
-            (false, None) => return Ok(()),
+            (false, None) => match self.tx.known_job(&report.identity).await? {
+                Some(job) => job,
+                None => return Ok(()),
+            },
         };
         let mut alerts = self.tx.alerts_of_job(&job_id).await?;
         // What this transaction changed already counts, not what was read.
@@ -409,18 +463,22 @@ impl<'a> Work<'a> {
             report: Box::new(report.clone()),
             severity,
         };
-        match place(report, &alerts, self.settings) {
-            Placement::Nowhere => {}
+        let mut placed = place(report, &alerts, self.settings);
+        if let Placement::Supersede(id) = &placed
+            && let Some(over) = alerts.iter_mut().find(|alert| alert.id == *id)
+        {
+            self.apply(over.clone(), Event::Superseded);
+            if let Some((ended, _)) = self.changed.get(id).or_else(|| self.new.get(id)) {
+                over.clone_from(ended);
+            }
+            placed = place(report, &alerts, self.settings);
+        }
+        match placed {
+            Placement::Nowhere | Placement::Supersede(_) => {}
             Placement::Known(id) => {
                 if let Some(alert) = alerts.into_iter().find(|alert| alert.id == id) {
                     self.apply(alert, event);
                 }
-            }
-            Placement::Supersede(id) => {
-                if let Some(alert) = alerts.into_iter().find(|alert| alert.id == id) {
-                    self.apply(alert, Event::Superseded);
-                }
-                self.open(report, job_id, severity).await?;
             }
             Placement::New => self.open(report, job_id, severity).await?,
         }
@@ -496,12 +554,30 @@ impl<'a> Work<'a> {
             }
             touched.extend(alert.group_id.clone());
         }
+        let ended = |(alert, outcomes): &&(Alert, Vec<Outcome>)| {
+            let resolves = |o: &Outcome| {
+                matches!(
+                    o,
+                    Outcome::Record {
+                        kind: EventKind::Resolved,
+                        ..
+                    }
+                )
+            };
+            alert.approval_id.is_some() && outcomes.iter().any(resolves)
+        };
+        let settled = all
+            .iter()
+            .filter(ended)
+            .map(|(alert, _)| alert.id.clone())
+            .collect();
         for id in touched {
             self.settle_group(&id, groups.get(&id)).await?;
         }
         Ok(Ingested {
             opened,
             changed: all.len(),
+            settled,
         })
     }
 

@@ -73,7 +73,10 @@ pub fn card(view: &AlertView) -> Card {
     }
     if let Some(finding) = top(alert).filter(|finding| !finding.recommendation.is_empty()) {
         blocks.push(Block::Text {
-            spans: vec![bold("Recommended: "), plain(&finding.recommendation, PROSE)],
+            spans: vec![
+                bold("Recommended:"),
+                plain(&format!(" {}", finding.recommendation), PROSE),
+            ],
         });
     }
     if alert.state != AlertState::Resolved
@@ -87,7 +90,7 @@ pub fn card(view: &AlertView) -> Card {
     blocks.extend(view.execution.as_ref().map(execution));
     if let Some(note) = &alert.action_note {
         blocks.push(Block::Text {
-            spans: vec![bold("Action: "), plain(note, PROSE)],
+            spans: vec![bold("Action:"), plain(&format!(" {note}"), PROSE)],
         });
     }
     blocks.push(Block::Context {
@@ -266,7 +269,10 @@ pub fn report(diagnosis: &Diagnosis, about: &str) -> Card {
         }
         if !finding.recommendation.is_empty() {
             blocks.push(Block::Text {
-                spans: vec![bold("Recommended: "), plain(&finding.recommendation, PROSE)],
+                spans: vec![
+                    bold("Recommended:"),
+                    plain(&format!(" {}", finding.recommendation), PROSE),
+                ],
             });
         }
     }
@@ -398,18 +404,18 @@ fn proposal(approval: &Approval) -> Block {
     let mut spans = match approval.state {
         ApprovalState::Pending => {
             vec![
-                bold("Proposed: "),
-                plain(&what, VALUE),
+                bold("Proposed:"),
+                plain(&format!(" {what}"), VALUE),
                 plain(&format!(". {}", approval.reason), PROSE),
             ]
         }
         ApprovalState::Approved | ApprovalState::Denied => {
             let word = if approval.state == ApprovalState::Approved {
-                "Approved by "
+                "Approved by"
             } else {
-                "Denied by "
+                "Denied by"
             };
-            let mut spans = vec![bold(word)];
+            let mut spans = vec![bold(word), plain(" ", 2)];
             spans.extend(
                 approval
                     .decided_by
@@ -425,21 +431,23 @@ fn proposal(approval: &Approval) -> Block {
             );
             spans
         }
-        ApprovalState::Expired => vec![bold("Nobody decided in time: "), plain(&what, VALUE)],
-        ApprovalState::Withdrawn => vec![bold("Withdrawn: "), plain(&what, VALUE)],
+        ApprovalState::Expired => vec![
+            bold("Nobody decided in time:"),
+            plain(&format!(" {what}"), VALUE),
+        ],
+        ApprovalState::Withdrawn => vec![bold("Withdrawn:"), plain(&format!(" {what}"), VALUE)],
     };
     if approval.state == ApprovalState::Pending {
         for impact in &approval.impact {
             spans.push(plain(&format!(" {impact}"), PROSE));
         }
-        spans.push(Span::Italic(format!(
-            " Expires {}.",
-            time(approval.expires)
-        )));
+        spans.push(plain(" ", 2));
+        spans.push(Span::Italic(format!("Expires {}.", time(approval.expires))));
     }
     if approval.dry_run {
+        spans.push(plain(" ", 2));
         spans.push(Span::Italic(
-            " Dry run: everything but the last call happens.".to_owned(),
+            "Dry run: everything but the last call happens.".to_owned(),
         ));
     }
     Block::Text { spans }
@@ -723,3 +731,7 @@ fn capital(text: &str) -> String {
 fn time(at: Timestamp) -> String {
     at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
+
+#[cfg(test)]
+#[path = "alert_tests.rs"]
+mod tests;

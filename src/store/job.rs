@@ -20,13 +20,7 @@ impl Tx {
     /// # Errors
     /// When the database refuses.
     pub async fn resolve_job(&mut self, identity: &Identity, now: Timestamp) -> Result<String> {
-        let mut job = None;
-        for alias in &identity.aliases {
-            job = self.job_of_alias(&alias.key()).await?;
-            if job.is_some() {
-                break;
-            }
-        }
+        let job = self.known_job(identity).await?;
         let job = match job {
             Some(job) => job,
             None => {
@@ -46,6 +40,19 @@ impl Tx {
             })?;
         }
         Ok(job)
+    }
+
+    /// The job that one of the aliases of `identity` names, if any does.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn known_job(&mut self, identity: &Identity) -> Result<Option<String>> {
+        for alias in &identity.aliases {
+            if let Some(job) = self.job_of_alias(&alias.key()).await? {
+                return Ok(Some(job));
+            }
+        }
+        Ok(None)
     }
 
     async fn job_of_alias(&mut self, alias: &str) -> Result<Option<String>> {

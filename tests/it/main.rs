@@ -18,6 +18,7 @@ mod kube_client;
 mod kube_watch;
 mod monitoring;
 mod notify;
+mod pipeline;
 mod runai_client;
 mod runai_poller;
 mod safety;

@@ -1,0 +1,252 @@
+use jiff::Timestamp;
+
+use super::*;
+use crate::action::{ActionKind, ActionSpec, Target};
+use crate::alert::{Subject, Track};
+use crate::diagnose::FirstFailure;
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(1_790_000_000 + second).expect("a time in range")
+}
+
+fn alert() -> Alert {
+    Alert {
+        id: "a1".to_owned(),
+        number: 17,
+        job_id: "j1".to_owned(),
+        subject: Subject {
+            cluster: "prod".to_owned(),
+            namespace: "runai-nlp".to_owned(),
+            name: "llm-7b".to_owned(),
+            project: Some("nlp".to_owned()),
+            kind: "Distributed".to_owned(),
+            runai_id: Some("0b6a5b0e-6c4e-4c39-9a65-1b8f0d1f3a01".to_owned()),
+            owner: Some("mira".to_owned()),
+            gpus: 16.0,
+            pods_total: 4,
+            created: at(0),
+            status: "Failed".to_owned(),
+        },
+        class: FailureClass::Crashed,
+        failure: "OOMKilled".to_owned(),
+        detail: "container main of llm-7b-1 ended with exit code 137 (OOMKilled)".to_owned(),
+        severity: Severity::High,
+        state: AlertState::Open,
+        opened: at(60),
+        updated: at(60),
+        resolved: None,
+        resolution: None,
+        count: 3,
+        pods: vec!["llm-7b-1".to_owned()],
+        pods_failing: 1,
+        nodes: Vec::new(),
+        images: Vec::new(),
+        acknowledged_by: None,
+        silenced_until: None,
+        group_id: None,
+        diagnosis: None,
+        approval_id: None,
+        action_note: None,
+        feedback: 0,
+        demo: false,
+        track: Track::default(),
+    }
+}
+
+fn diagnosis() -> Diagnosis {
+    Diagnosis {
+        job: "llm-7b".to_owned(),
+        project: Some("nlp".to_owned()),
+        namespace: "runai-nlp".to_owned(),
+        state: Verdict::Failing,
+        findings: vec![Finding {
+            cause: "cuda_oom".to_owned(),
+            role: Role::Root,
+            confidence: 0.92,
+            title: "Out of GPU memory".to_owned(),
+            explanation: "PyTorch could not allocate 2.50 GiB.".to_owned(),
+            evidence: vec![EvidenceLine {
+                source: "log".to_owned(),
+                pod: Some("llm-7b-1".to_owned()),
+                container: Some("main".to_owned()),
+                line: "torch.OutOfMemoryError: CUDA out of memory. <!channel>".to_owned(),
+            }],
+            recommendation: "Lower the batch size.".to_owned(),
+            remediation: None,
+        }],
+        first_failure: Some(FirstFailure {
+            pod: "llm-7b-1".to_owned(),
+            rank: Some(1),
+            node: Some("gpu-07".to_owned()),
+        }),
+        missing_evidence: vec!["The log of llm-7b-3 could not be read.".to_owned()],
+    }
+}
+
+fn approval(state: ApprovalState) -> Approval {
+    Approval {
+        id: "p1".to_owned(),
+        number: 4,
+        alert_id: Some("a1".to_owned()),
+        spec: ActionSpec {
+            kind: ActionKind::RunaiRestart,
+            target: Target::Runai {
+                workload_id: "0b6a5b0e".to_owned(),
+                name: "llm-7b".to_owned(),
+                project: "nlp".to_owned(),
+                kind: "Distributed".to_owned(),
+            },
+            avoid_node: Some("gpu-07".to_owned()),
+        },
+        digest: String::new(),
+        severity: Severity::High,
+        reason: "The node is suspect.".to_owned(),
+        impact: vec!["4 pods with 16 GPUs restart.".to_owned()],
+        requested_by: "policy".to_owned(),
+        requested: at(70),
+        expires: at(3_670),
+        state,
+        decided_by: None,
+        decided: None,
+        deny_reason: None,
+        dry_run: true,
+    }
+}
+
+fn view(alert: Alert, approval: Option<Approval>) -> AlertView {
+    let links = vec![Link {
+        label: "Open in nightbell".to_owned(),
+        url: "http://127.0.0.1:8000/#alert-17".to_owned(),
+    }];
+    AlertView {
+        alert,
+        approval,
+        execution: None,
+        links,
+    }
+}
+
+/// A card as plain text, a line for each block.
+fn text(card: &Card) -> String {
+    let spans = |spans: &[Span]| -> String {
+        spans
+            .iter()
+            .map(|span| match span {
+                Span::Plain(text) => text.clone(),
+                Span::Bold(text) => format!("*{text}*"),
+                Span::Italic(text) => format!("_{text}_"),
+                Span::Code(text) => format!("`{text}`"),
+                Span::User(user) => format!("@{user}"),
+                Span::Link { label, url } => format!("[{label}]({url})"),
+            })
+            .collect()
+    };
+    let mut lines = vec![format!("{:?} | {}", card.tone, card.fallback)];
+    for block in &card.blocks {
+        lines.push(match block {
+            Block::Header { text } => format!("# {text}"),
+            Block::Text { spans: parts } => spans(parts),
+            Block::Fields { fields } => fields
+                .iter()
+                .map(|(label, value)| format!("  {label}: {}", spans(value)))
+                .collect::<Vec<_>>()
+                .join("\n"),
+            Block::Code { text } => format!("```{text}```"),
+            Block::Context { spans: parts } => format!("({})", spans(parts)),
+            Block::Table { header, rows } => std::iter::once(header)
+                .chain(rows)
+                .map(|row| row.join(" | "))
+                .collect::<Vec<_>>()
+                .join("\n"),
+            Block::Buttons { buttons } => buttons
+                .iter()
+                .map(|button| format!("[{}]", button.label))
+                .collect::<Vec<_>>()
+                .join(" "),
+            Block::Divider => "---".to_owned(),
+        });
+    }
+    lines.join("\n")
+}
+
+#[test]
+fn a_new_alert_says_what_the_platform_stated() {
+    insta::assert_snapshot!(text(&card(&view(alert(), None))));
+}
+
+#[test]
+fn a_diagnosed_alert_with_a_proposal_asks_for_a_decision() {
+    let mut alert = alert();
+    alert.diagnosis = Some(diagnosis());
+    insta::assert_snapshot!(text(&card(&view(
+        alert,
+        Some(approval(ApprovalState::Pending))
+    ))));
+}
+
+#[test]
+fn a_decision_takes_the_place_of_its_buttons() {
+    let mut alert = alert();
+    alert.diagnosis = Some(diagnosis());
+    alert.state = AlertState::Mitigating;
+    let mut decided = approval(ApprovalState::Denied);
+    decided.decided_by = Some("U0MIRA".to_owned());
+    decided.deny_reason = Some("a checkpoint is being written".to_owned());
+    let shown = text(&card(&view(alert, Some(decided))));
+    assert!(!shown.contains("[Approve"), "{shown}");
+    insta::assert_snapshot!(shown);
+}
+
+#[test]
+fn a_resolved_alert_is_green_and_asks_for_nothing() {
+    let mut alert = alert();
+    alert.state = AlertState::Resolved;
+    alert.resolved = Some(at(900));
+    alert.resolution = Some("recovered".to_owned());
+    alert.demo = true;
+    let card = card(&view(alert, Some(approval(ApprovalState::Pending))));
+    assert_eq!(card.tone, Tone::Good);
+    insta::assert_snapshot!(text(&card));
+}
+
+#[test]
+fn a_group_lists_its_members_and_what_is_to_be_decided() {
+    let members = (0..25).map(|n| {
+        let mut member = alert();
+        member.number = n;
+        member.subject.name = format!("job-{n}");
+        if n == 1 {
+            member.state = AlertState::Resolved;
+        }
+        view(member, (n == 2).then(|| approval(ApprovalState::Pending)))
+    });
+    let group = GroupView {
+        group: Group {
+            id: "g1".to_owned(),
+            key: GroupKey::Node("prod/gpu-07".to_owned()),
+            opened: at(60),
+            updated: at(90),
+            resolved: None,
+            members: (0..25).map(|n| format!("a{n}")).collect(),
+        },
+        members: members.collect(),
+        links: Vec::new(),
+    };
+    insta::assert_snapshot!(text(&group_card(&group)));
+}
+
+#[test]
+fn the_thread_gets_the_whole_report() {
+    let mut alert = alert();
+    alert.diagnosis = Some(diagnosis());
+    insta::assert_snapshot!(text(&note_card(&alert, &Note::Diagnosed)));
+}
+
+#[test]
+fn secrets_and_escape_sequences_do_not_leave_in_a_message() {
+    let mut alert = alert();
+    alert.detail = "\u{1b}[31mlogin failed\u{1b}[0m password=hunter2hunter2 for bot".to_owned();
+    let shown = text(&card(&view(alert, None)));
+    assert!(!shown.contains("hunter2hunter2"), "{shown}");
+    assert!(!shown.contains('\u{1b}'), "{shown}");
+}
