@@ -80,6 +80,9 @@ pub struct Candidate {
     pub created: Timestamp,
     /// The kinds of source that already named it.
     pub sources: Vec<String>,
+    /// An action for its alert is under way. A run that appears now under its name is what the action made of it, not
+    /// a re-run by its owner.
+    pub being_repaired: bool,
 }
 
 /// The candidate that is the same job seen by another source, if there is one.
@@ -102,10 +105,12 @@ pub fn other_view<'a>(identity: &Identity, candidates: &'a [Candidate]) -> Optio
                 && ((identity.aliases.is_empty() && older(candidate.created, identity.created))
                     || (candidate.sources.is_empty()
                         && older(identity.created, candidate.created)));
-            !named_before && (service || skew(identity, candidate) <= CREATION_SKEW)
+            let remade = candidate.being_repaired && same_cluster;
+            remade || (!named_before && (service || skew(identity, candidate) <= CREATION_SKEW))
         })
         .min_by_key(|candidate| {
             (
+                !candidate.being_repaired,
                 candidate.cluster != identity.cluster,
                 skew(identity, candidate),
             )
@@ -140,7 +145,19 @@ mod tests {
             cluster: cluster.to_owned(),
             created: at(created),
             sources: vec![source.to_owned()],
+            being_repaired: false,
         }
+    }
+
+    #[test]
+    fn a_run_that_our_own_repair_made_is_the_same_job_and_any_other_is_not() {
+        let anew = report(Alias::Kubernetes("uid-2".to_owned()), 4_000);
+        let mut old = known("job-1", "prod", "kubernetes", 0);
+        assert_eq!(other_view(&anew, std::slice::from_ref(&old)), None, "its owner ran it again");
+        old.being_repaired = true;
+        assert_eq!(other_view(&anew, std::slice::from_ref(&old)), Some(&old));
+        old.cluster = "elsewhere".to_owned();
+        assert_eq!(other_view(&anew, std::slice::from_ref(&old)), None);
     }
 
     #[test]

@@ -223,6 +223,10 @@ impl Alert {
                     Presence::Removed | Presence::Finished | Presence::Present if elsewhere => {
                         vec![Outcome::Changed]
                     }
+                    // Our own action takes it down and makes it anew; how that went is for the action to say.
+                    Presence::Removed if self.state == AlertState::Mitigating => {
+                        vec![Outcome::Changed]
+                    }
                     Presence::Removed => self.resolve("removed", None, now),
                     Presence::Finished => self.resolve("completed", None, now),
                     Presence::Present => self.goes_quiet(&report, now),

@@ -11,6 +11,7 @@ struct CandidateRow {
     id: String,
     cluster: String,
     created_ms: i64,
+    being_repaired: bool,
 }
 
 impl Tx {
@@ -64,8 +65,9 @@ impl Tx {
     async fn job_candidates(&mut self, namespace: &str, name: &str) -> Result<Vec<Candidate>> {
         let rows: Vec<CandidateRow> = on_tx!(self, conn => {
             sqlx::query_as(
-                "select id, cluster, created_ms from job where namespace = $1 and name = $2
-                 order by seen_ms desc, id desc limit 20",
+                "select id, cluster, created_ms,
+                    exists (select 1 from alert where job_id = job.id and state = 'mitigating') as being_repaired
+                 from job where namespace = $1 and name = $2 order by seen_ms desc, id desc limit 20",
             )
             .bind(namespace).bind(name).fetch_all(conn).await
         })?;
@@ -80,6 +82,7 @@ impl Tx {
                 cluster: row.cluster,
                 created: Timestamp::from_millisecond(row.created_ms).unwrap_or(Timestamp::MIN),
                 sources,
+                being_repaired: row.being_repaired,
             });
         }
         Ok(candidates)

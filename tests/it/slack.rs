@@ -298,7 +298,7 @@ async fn deny_asks_for_the_reason_and_brings_it_to_the_desk() {
     bot.post_alert().await;
     assert!(bot.slack.click("Deny", "UMIRA").await);
     bot.slack
-        .wait_until(|state| state.calls.iter().any(|(method, _)| method == "views.open"))
+        .wait_until(|state| !state.views.is_empty())
         .await;
     assert!(
         bot.commands().is_empty(),

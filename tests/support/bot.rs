@@ -75,13 +75,22 @@ impl Bot {
 
     /// Starts the process.
     pub fn launch(&mut self) {
+        self.launch_as("serve");
+    }
+
+    /// Starts `nightbell demo`.
+    pub fn launch_demo(&mut self) {
+        self.launch_as("demo");
+    }
+
+    fn launch_as(&mut self, command: &str) {
         let log = std::fs::File::options()
             .create(true)
             .append(true)
             .open(self.folder().join("stderr.log"))
             .expect("the folder is ours");
         let child = Command::new(program())
-            .arg("serve")
+            .arg(command)
             .current_dir(self.folder())
             .env_clear()
             .envs(&self.variables)

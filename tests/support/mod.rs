@@ -2,6 +2,7 @@
 
 pub mod alerting;
 pub mod bot;
+pub mod browser;
 pub mod cluster;
 pub mod database;
 pub mod kube_api;
