@@ -19,7 +19,7 @@ const CONNECT: Duration = Duration::from_secs(3);
 /// Longer than any answer that does not collect evidence.
 const ANSWER: Duration = Duration::from_secs(10);
 /// Collecting evidence waits for slow clusters.
-const EVIDENCE: Duration = Duration::from_secs(60);
+const EVIDENCE: Duration = Duration::from_mins(1);
 /// A token made for one command.
 const TOKEN_VALID: Duration = Duration::from_mins(5);
 
@@ -45,9 +45,8 @@ impl ClientError {
     pub(super) fn exit(&self) -> Exit {
         match self {
             Self::Unreachable { .. } | Self::NotNightbell { .. } => Exit::Unreachable,
-            Self::Unauthorized { .. } => Exit::Bad,
             Self::Refused { status, .. } if status.is_server_error() => Exit::Unreachable,
-            Self::Refused { .. } => Exit::Bad,
+            Self::Unauthorized { .. } | Self::Refused { .. } => Exit::Bad,
         }
     }
 

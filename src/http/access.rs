@@ -240,15 +240,15 @@ pub(super) fn role_for(command: &Command) -> Role {
         | Command::ListSilences
         | Command::Status
         | Command::Help { .. } => Role::Viewer,
-        Command::MonitoringStart { .. }
+        // A sentence can ask for anything, but what is grave waits for a press, which needs a role of its own.
+        Command::Say { .. }
+        | Command::MonitoringStart { .. }
         | Command::MonitoringStop
         | Command::Silence { .. }
         | Command::RemoveSilence { .. }
         | Command::EmergencyStop { .. } => Role::Operator,
         Command::Decide { .. } => Role::Approver,
         Command::EmergencyClear => Role::Admin,
-        // A sentence can ask for anything that is then confirmed by a press.
-        Command::Say { .. } => Role::Operator,
         Command::Press { verb, .. } => match verb {
             Verb::Troubleshoot | Verb::ShowLogs | Verb::Cancel => Role::Viewer,
             Verb::Acknowledge

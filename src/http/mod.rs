@@ -50,7 +50,7 @@ pub use stream::Pulses;
 /// The largest body taken: a sentence with the messages of its thread.
 const BODY_LIMIT: usize = 256 * 1024;
 /// An answer takes at most this long; collecting the evidence for a diagnosis takes the longest.
-const ANSWER_WITHIN: Duration = Duration::from_secs(60);
+const ANSWER_WITHIN: Duration = Duration::from_mins(1);
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Scripts and styles are files of our own; nothing comes from elsewhere and nobody frames us.
 const CONTENT_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \

@@ -11,7 +11,7 @@ pub(super) fn routes() -> Router<Shared> {
     Router::new()
         .route(
             "/",
-            get(|| {
+            get(async || {
                 file(
                     "text/html; charset=utf-8",
                     include_str!("dashboard/index.html"),
@@ -20,7 +20,7 @@ pub(super) fn routes() -> Router<Shared> {
         )
         .route(
             "/assets/page.css",
-            get(|| {
+            get(async || {
                 file(
                     "text/css; charset=utf-8",
                     include_str!("dashboard/page.css"),
@@ -29,26 +29,26 @@ pub(super) fn routes() -> Router<Shared> {
         )
         .route(
             "/assets/page.js",
-            get(|| file(SCRIPT, include_str!("dashboard/page.js"))),
+            get(async || file(SCRIPT, include_str!("dashboard/page.js"))),
         )
         .route(
             "/assets/card.js",
-            get(|| file(SCRIPT, include_str!("dashboard/card.js"))),
+            get(async || file(SCRIPT, include_str!("dashboard/card.js"))),
         )
         .route(
             "/assets/api.js",
-            get(|| file(SCRIPT, include_str!("dashboard/api.js"))),
+            get(async || file(SCRIPT, include_str!("dashboard/api.js"))),
         )
         .route(
             "/assets/icon.svg",
-            get(|| file("image/svg+xml", include_str!("dashboard/icon.svg"))),
+            get(async || file("image/svg+xml", include_str!("dashboard/icon.svg"))),
         )
 }
 
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
 /// A browser asks again each time, so that page and API are of one version after an upgrade.
-async fn file(kind: &'static str, content: &'static str) -> impl IntoResponse {
+fn file(kind: &'static str, content: &'static str) -> impl IntoResponse {
     (
         [
             (header::CONTENT_TYPE, kind),

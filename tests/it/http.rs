@@ -46,7 +46,10 @@ async fn surroundings(access: Access) -> Surroundings {
         let heard = Arc::clone(&heard);
         Arc::new(move |principal, command| {
             let answer = answer(&command);
-            heard.lock().unwrap().push((principal, command));
+            heard
+                .lock()
+                .expect("nobody panicked")
+                .push((principal, command));
             Box::pin(async move { answer })
         })
     };
@@ -56,7 +59,7 @@ async fn surroundings(access: Access) -> Surroundings {
     let store = database.store.clone();
     let monitoring = MonitoringControl::open(store.clone(), Projects::All, Timestamp::now())
         .await
-        .unwrap();
+        .expect("a fresh database answers");
     let shared = Shared {
         store: store.clone(),
         desk,
@@ -114,7 +117,11 @@ fn answer(command: &Command) -> Answer {
 
 impl Surroundings {
     async fn send(&self, request: Request<Body>) -> Response<Body> {
-        self.router.clone().oneshot(request).await.unwrap()
+        self.router
+            .clone()
+            .oneshot(request)
+            .await
+            .expect("a router always answers")
     }
 
     async fn status(&self, request: Request<Body>) -> StatusCode {
@@ -122,7 +129,7 @@ impl Surroundings {
     }
 
     fn commands(&self) -> Vec<Command> {
-        let heard = self.heard.lock().unwrap();
+        let heard = self.heard.lock().expect("nobody panicked");
         heard.iter().map(|(_, command)| command.clone()).collect()
     }
 }
@@ -141,8 +148,10 @@ fn request(
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    let mut request = request.body(Body::from(body.to_owned())).unwrap();
-    let peer: SocketAddr = peer.parse().unwrap();
+    let mut request = request
+        .body(Body::from(body.to_owned()))
+        .expect("a good request");
+    let peer: SocketAddr = peer.parse().expect("an address");
     request.extensions_mut().insert(ConnectInfo(peer));
     request
 }
@@ -157,12 +166,14 @@ fn post(path: &str, body: &Value) -> Request<Body> {
 }
 
 async fn text(response: Response<Body>) -> String {
-    let bytes = to_bytes(response.into_body(), 8 << 20).await.unwrap();
-    String::from_utf8(bytes.to_vec()).unwrap()
+    let bytes = to_bytes(response.into_body(), 8 << 20)
+        .await
+        .expect("a body");
+    String::from_utf8(bytes.to_vec()).expect("text")
 }
 
 async fn body(response: Response<Body>) -> Value {
-    serde_json::from_str(&text(response).await).unwrap()
+    serde_json::from_str(&text(response).await).expect("JSON")
 }
 
 /// What a problem says: its status, and a detail for people.
@@ -174,7 +185,10 @@ async fn problem(response: Response<Body>) -> (u16, String) {
     assert_eq!(body["status"], status);
     assert_eq!(body["type"], "about:blank");
     assert!(body["title"].is_string());
-    (status, body["detail"].as_str().unwrap().to_owned())
+    (
+        status,
+        body["detail"].as_str().expect("a detail").to_owned(),
+    )
 }
 
 #[tokio::test]
@@ -779,14 +793,21 @@ async fn large_answers_are_compressed_for_who_takes_it() {
 
 fn client() -> reqwest::Client {
     let _ = rustls::crypto::ring::default_provider().install_default();
-    reqwest::Client::builder().no_proxy().build().unwrap()
+    reqwest::Client::builder()
+        .no_proxy()
+        .build()
+        .expect("a client")
 }
 
 async fn read_until(stream: &mut reqwest::Response, heard: &mut String, wanted: &str) {
     let waits = async {
         while !heard.contains(wanted) {
-            let chunk = stream.chunk().await.unwrap().expect("the stream goes on");
-            heard.push_str(std::str::from_utf8(&chunk).unwrap());
+            let chunk = stream
+                .chunk()
+                .await
+                .expect("the stream stands")
+                .expect("the stream goes on");
+            heard.push_str(std::str::from_utf8(&chunk).expect("text"));
         }
     };
     tokio::time::timeout(Duration::from_secs(20), waits)

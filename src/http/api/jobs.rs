@@ -83,7 +83,11 @@ pub(in crate::http) async fn list(
     Query(paging): Query<Paging>,
 ) -> Result<Json<Page<JobSummary>>, Problem> {
     let limit = paging.limit()?;
-    let after = paging.cursor::<String>()?.map(key_of).transpose()?;
+    let after = paging
+        .cursor::<String>()?
+        .as_deref()
+        .map(key_of)
+        .transpose()?;
     let open = AlertFilter {
         limit: ALERTS,
         ..AlertFilter::default()
@@ -130,7 +134,7 @@ pub(in crate::http) async fn list(
 }
 
 /// A cursor: cluster, namespace and name, a line each. Names of kube contexts may hold a slash.
-fn key_of(cursor: String) -> Result<JobKey, Problem> {
+fn key_of(cursor: &str) -> Result<JobKey, Problem> {
     let mut parts = cursor.split('\n').map(str::to_owned);
     match (parts.next(), parts.next(), parts.next(), parts.next()) {
         (Some(cluster), Some(namespace), Some(name), None) => Ok(JobKey {

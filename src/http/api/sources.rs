@@ -12,7 +12,8 @@ use crate::watch::sources::{Health, SourceStatus, Sources};
 /// One source.
 #[derive(Debug, Serialize, ToSchema)]
 pub(in crate::http) struct Source {
-    source: String,
+    #[serde(rename = "source")]
+    name: String,
     /// `fresh`, `late`, `failing`, `never_seen` or `paused`.
     health: &'static str,
     /// Since when it is late, failing or paused.
@@ -86,6 +87,6 @@ fn source(SourceStatus { state, health }: SourceStatus, now: Timestamp) -> Sourc
         errors: state.errors,
         objects: state.objects,
         lag_ms: state.lag_ms,
-        source: state.source,
+        name: state.source,
     }
 }
