@@ -33,17 +33,25 @@ pub fn severity(
 fn base(class: FailureClass, subject: &Subject) -> Severity {
     let large = subject.gpus >= MANY_GPUS;
     match class {
-        FailureClass::CannotStart | FailureClass::Crashed if large || is_service(&subject.kind) => {
+        FailureClass::Node | FailureClass::Source => Severity::High,
+        FailureClass::CannotStart | FailureClass::Crashed if is_service(&subject.kind) => {
             Severity::High
         }
-        FailureClass::CannotStart | FailureClass::Crashed => Severity::Medium,
-        FailureClass::Disrupted | FailureClass::Degraded | FailureClass::Stuck if large => {
+        FailureClass::CannotStart
+        | FailureClass::Crashed
+        | FailureClass::Disrupted
+        | FailureClass::Degraded
+        | FailureClass::Stuck
+            if large =>
+        {
             Severity::High
         }
-        FailureClass::Disrupted | FailureClass::Degraded => Severity::Medium,
+        FailureClass::CannotStart
+        | FailureClass::Crashed
+        | FailureClass::Disrupted
+        | FailureClass::Degraded => Severity::Medium,
         FailureClass::Blocked if large => Severity::Medium,
         FailureClass::Blocked | FailureClass::Stuck => Severity::Low,
-        FailureClass::Node | FailureClass::Source => Severity::High,
     }
 }
 

@@ -67,10 +67,8 @@ enum Step {
 /// acknowledged an earlier failure pages again; a subject that is over is never triggered.
 fn steps(told: Told, now: Now, episode: i64) -> &'static [Step] {
     match (told, now) {
-        (Told::Nothing, Now::Failing) => &[Step::Trigger],
-        (Told::Nothing, Now::Quiet | Now::Acknowledged | Now::Over) => &[],
-        // The same key again adds a line to an incident that is there already.
-        (Told::Triggering { .. }, Now::Failing) => &[Step::Trigger],
+        // Where a trigger may have been heard: the same key again only adds a line to the incident.
+        (Told::Nothing | Told::Triggering { .. }, Now::Failing) => &[Step::Trigger],
         (Told::Triggering { .. } | Told::Triggered { .. }, Now::Acknowledged) => {
             &[Step::Acknowledge]
         }
@@ -84,7 +82,8 @@ fn steps(told: Told, now: Now, episode: i64) -> &'static [Step] {
         (Told::Resolved { episode: earlier }, Now::Failing) if episode > earlier => {
             &[Step::Trigger]
         }
-        (
+        (Told::Nothing, Now::Quiet | Now::Acknowledged | Now::Over)
+        | (
             Told::Triggering { .. } | Told::Triggered { .. } | Told::Acknowledged { .. },
             Now::Quiet,
         )

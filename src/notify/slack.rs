@@ -160,7 +160,7 @@ impl SlackDelivery {
             },
             Err(unreadable) => self.inner.give_up(&effect, &unreadable).await,
         };
-        self.inner.settle(&effect, outcome)
+        settle(&effect, outcome)
     }
 
     async fn note(&self, effect: Effect) -> Handled {
@@ -168,7 +168,7 @@ impl SlackDelivery {
             Ok(wanted) => self.inner.post_note(&effect, &wanted).await,
             Err(unreadable) => self.inner.give_up(&effect, &unreadable).await,
         };
-        self.inner.settle(&effect, outcome)
+        settle(&effect, outcome)
     }
 }
 
@@ -357,23 +357,22 @@ impl Inner {
             }
             None => None,
         };
-        let posted = match there {
-            Some(posted) => posted,
-            None => {
-                self.ready(&channel).await?;
-                self.store
-                    .begin_post(&key, &destination, Timestamp::now())
-                    .await?;
-                match self.client.post(&channel, &card, Some(&thread), &key).await {
-                    Err(SlackError::BadBlocks { .. }) => {
-                        self.client
-                            .post(&channel, &bare(&card), Some(&thread), &key)
-                            .await
-                    }
-                    result => result,
+        let posted = if let Some(posted) = there {
+            posted
+        } else {
+            self.ready(&channel).await?;
+            self.store
+                .begin_post(&key, &destination, Timestamp::now())
+                .await?;
+            match self.client.post(&channel, &card, Some(&thread), &key).await {
+                Err(SlackError::BadBlocks { .. }) => {
+                    self.client
+                        .post(&channel, &bare(&card), Some(&thread), &key)
+                        .await
                 }
-                .map_err(|fault| self.heard(&channel, fault))?
+                result => result,
             }
+            .map_err(|fault| self.heard(&channel, fault))?
         };
         let now = Timestamp::now();
         let mut tx = self.store.begin().await?;
@@ -465,43 +464,44 @@ impl Inner {
         error!(effect.id = %effect.id, error = %unreadable, "dropped an effect that cannot be read");
         self.finish(effect).await
     }
+}
 
-    fn settle(&self, effect: &Effect, outcome: Result<(), Fault>) -> Handled {
-        let now = Timestamp::now();
-        let after = |wait: Duration| {
-            let wait = SignedDuration::try_from(wait).unwrap_or(OPERATOR_WAIT);
-            now.saturating_add(wait).unwrap_or(now)
-        };
-        match outcome {
-            Ok(()) => Ok(()),
-            Err(Fault::Store(fault)) => Err(store_fault(&fault, now)),
-            Err(Fault::Resting(wait)) => Err(Again {
-                at: after(wait),
-                why: "the channel rests".to_owned(),
-            }),
-            Err(Fault::TooEarly) => {
-                let at = now.saturating_add(PARENT_WAIT).unwrap_or(now);
-                Err(Again {
-                    at,
-                    why: "its message is not posted yet".to_owned(),
-                })
-            }
-            Err(Fault::Slack(SlackError::RateLimited { retry_after })) => Err(Again {
-                at: after(retry_after),
-                why: "Slack is rate limiting".to_owned(),
-            }),
-            Err(Fault::Slack(fault)) => {
-                let at = if fault.is_transient() {
-                    back_off(effect.attempts, now)
-                } else {
-                    error!(effect.lane = %effect.lane, error = %fault, "Slack will not take this until someone acts");
-                    now.saturating_add(OPERATOR_WAIT).unwrap_or(now)
-                };
-                Err(Again {
-                    at,
-                    why: fault.to_string(),
-                })
-            }
+/// What becomes of an effect after an attempt.
+fn settle(effect: &Effect, outcome: Result<(), Fault>) -> Handled {
+    let now = Timestamp::now();
+    let after = |wait: Duration| {
+        let wait = SignedDuration::try_from(wait).unwrap_or(OPERATOR_WAIT);
+        now.saturating_add(wait).unwrap_or(now)
+    };
+    match outcome {
+        Ok(()) => Ok(()),
+        Err(Fault::Store(fault)) => Err(store_fault(&fault, now)),
+        Err(Fault::Resting(wait)) => Err(Again {
+            at: after(wait),
+            why: "the channel rests".to_owned(),
+        }),
+        Err(Fault::TooEarly) => {
+            let at = now.saturating_add(PARENT_WAIT).unwrap_or(now);
+            Err(Again {
+                at,
+                why: "its message is not posted yet".to_owned(),
+            })
+        }
+        Err(Fault::Slack(SlackError::RateLimited { retry_after })) => Err(Again {
+            at: after(retry_after),
+            why: "Slack is rate limiting".to_owned(),
+        }),
+        Err(Fault::Slack(fault)) => {
+            let at = if fault.is_transient() {
+                back_off(effect.attempts, now)
+            } else {
+                error!(effect.lane = %effect.lane, error = %fault, "Slack will not take this until someone acts");
+                now.saturating_add(OPERATOR_WAIT).unwrap_or(now)
+            };
+            Err(Again {
+                at,
+                why: fault.to_string(),
+            })
         }
     }
 }

@@ -21,17 +21,15 @@ impl Tx {
     /// # Errors
     /// When the database refuses.
     pub async fn resolve_job(&mut self, identity: &Identity, now: Timestamp) -> Result<String> {
-        let job = self.known_job(identity).await?;
-        let job = match job {
-            Some(job) => job,
-            None => {
-                let candidates = self
-                    .job_candidates(&identity.namespace, &identity.name)
-                    .await?;
-                match other_view(identity, &candidates) {
-                    Some(known) => known.job_id.clone(),
-                    None => self.add_job(identity, now).await?,
-                }
+        let job = if let Some(job) = self.known_job(identity).await? {
+            job
+        } else {
+            let candidates = self
+                .job_candidates(&identity.namespace, &identity.name)
+                .await?;
+            match other_view(identity, &candidates) {
+                Some(known) => known.job_id.clone(),
+                None => self.add_job(identity, now).await?,
             }
         };
         for alias in &identity.aliases {

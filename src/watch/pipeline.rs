@@ -40,7 +40,7 @@ const SOURCE_HOLD: SignedDuration = SignedDuration::from_mins(2);
 /// Pods that are seen before their controller wait this long for it: its uid is the job's name for good.
 const OWNER_WAIT: SignedDuration = SignedDuration::from_secs(1);
 /// How often open alerts are compared with what is there, and how long after a list is complete.
-const COMPARE_EVERY: Duration = Duration::from_secs(60);
+const COMPARE_EVERY: Duration = Duration::from_mins(1);
 const LIST_SETTLES: SignedDuration = SignedDuration::from_secs(30);
 
 /// The pipeline's parts.
@@ -125,7 +125,7 @@ impl Pipeline {
                     }
                     hand_over_at.get_or_insert(Instant::now() + COLLECT);
                 }
-                (batch, result) = async { handing.as_mut().expect("guarded by the condition").await }, if handing.is_some() => {
+                (batch, result) = handed_over(handing.as_mut()) => {
                     handing = None;
                     match result {
                         Ok(_) => {
@@ -517,6 +517,14 @@ impl Work {
         let since = *self.orphans.entry(job.key.clone()).or_insert(now);
         let until = since.saturating_add(OWNER_WAIT).unwrap_or(since);
         (until > now).then_some(until)
+    }
+}
+
+/// How a hand-over that is under way ends; never, if none is.
+async fn handed_over(handing: Option<&mut Handing>) -> (Batch, Result<Ingested>) {
+    match handing {
+        Some(handing) => handing.await,
+        None => std::future::pending().await,
     }
 }
 
