@@ -4,7 +4,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use tokio::task::JoinSet;
+use tokio::task::{self, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -25,11 +25,14 @@ pub enum TaskError {
     Panicked { name: &'static str },
 }
 
+/// The name of a task and how it ended.
+type Outcome = (&'static str, Result<(), anyhow::Error>);
+
 /// Owns the tasks and the token that stops them.
 #[derive(Debug, Default)]
 pub struct Supervisor {
-    tasks: JoinSet<(&'static str, Result<(), anyhow::Error>)>,
-    names: std::collections::HashMap<tokio::task::Id, &'static str>,
+    tasks: JoinSet<Outcome>,
+    names: std::collections::HashMap<task::Id, &'static str>,
     shutdown: CancellationToken,
 }
 
@@ -95,13 +98,7 @@ impl Supervisor {
         outcome
     }
 
-    fn fault(
-        &self,
-        ended: Result<
-            (tokio::task::Id, (&'static str, Result<(), anyhow::Error>)),
-            tokio::task::JoinError,
-        >,
-    ) -> TaskError {
+    fn fault(&self, ended: Result<(task::Id, Outcome), task::JoinError>) -> TaskError {
         match ended {
             Ok((_, (name, Ok(())))) => TaskError::EndedEarly { name },
             Ok((_, (name, Err(source)))) => TaskError::Failed { name, source },

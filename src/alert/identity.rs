@@ -153,7 +153,11 @@ mod tests {
     fn a_run_that_our_own_repair_made_is_the_same_job_and_any_other_is_not() {
         let anew = report(Alias::Kubernetes("uid-2".to_owned()), 4_000);
         let mut old = known("job-1", "prod", "kubernetes", 0);
-        assert_eq!(other_view(&anew, std::slice::from_ref(&old)), None, "its owner ran it again");
+        assert_eq!(
+            other_view(&anew, std::slice::from_ref(&old)),
+            None,
+            "its owner ran it again"
+        );
         old.being_repaired = true;
         assert_eq!(other_view(&anew, std::slice::from_ref(&old)), Some(&old));
         old.cluster = "elsewhere".to_owned();

@@ -53,7 +53,7 @@ use connect::Connected;
 /// Observations in flight between the sources and the pipeline: beyond that the sources wait.
 const OBSERVATIONS: usize = 4_096;
 /// How often what is done and old is deleted.
-const PRUNE_EVERY: Duration = Duration::from_secs(3_600);
+const PRUNE_EVERY: Duration = Duration::from_hours(1);
 /// Done effects and handled deliveries are kept a day, for people who look into something.
 const KEEP_DONE: SignedDuration = SignedDuration::from_hours(24);
 /// For one call of PagerDuty's Events API.

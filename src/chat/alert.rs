@@ -87,8 +87,9 @@ pub fn card(view: &AlertView) -> Card {
     {
         blocks.extend(view.approval.as_ref().map(proposal));
     }
-    blocks.extend(view.execution.as_ref().map(execution));
-    if let Some(note) = &alert.action_note {
+    if let Some(carried_out) = &view.execution {
+        blocks.push(execution(carried_out));
+    } else if let Some(note) = &alert.action_note {
         blocks.push(Block::Text {
             spans: vec![bold("Action:"), plain(&format!(" {note}"), PROSE)],
         });

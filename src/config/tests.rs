@@ -23,7 +23,7 @@ fn nothing_needs_to_be_set() {
     assert_eq!(config.http.port, 8000);
     assert!(config.gate.dry_run, "dry-run is the default");
     assert_eq!(config.monitor.projects, ["*"]);
-    assert_eq!(config.monitor.poll_interval, Duration::from_secs(60));
+    assert_eq!(config.monitor.poll_interval, Duration::from_mins(1));
     assert_eq!(config.monitor.max_alerts_per_job, 1);
     assert!(config.approvers.is_empty(), "nobody may approve");
 }

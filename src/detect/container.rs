@@ -100,7 +100,9 @@ fn ended(pod: &Pod, part: &Container, end: &Termination, since: Timestamp) -> Sy
         part.name, pod.name, end.exit_code
     );
     if reason != "Error" {
-        detail.push_str(&format!(" ({reason})"));
+        detail.push_str(" (");
+        detail.push_str(reason);
+        detail.push(')');
     }
     if let Some(message) = end
         .message

@@ -96,7 +96,7 @@ impl Default for Thresholds {
 }
 
 /// Frequent restarts: more than 0.1 a minute over 15 minutes, that is two or more in the window.
-const RESTART_WINDOW: Duration = Duration::from_secs(15 * 60);
+const RESTART_WINDOW: Duration = Duration::from_mins(15);
 const RESTARTS_IN_WINDOW: usize = 2;
 
 /// What is wrong with a job now, and when to look again though nothing is seen of it.
@@ -113,7 +113,7 @@ impl Assessment {
         let patience = SignedDuration::from_secs(i64::try_from(seconds).unwrap_or(i64::MAX));
         match symptom.since.checked_add(patience) {
             Ok(at) if at > now => {
-                self.recheck = Some(self.recheck.map_or(at, |earlier| earlier.min(at)))
+                self.recheck = Some(self.recheck.map_or(at, |earlier| earlier.min(at)));
             }
             Ok(_) | Err(_) => self.symptoms.push(symptom),
         }
@@ -153,7 +153,7 @@ pub fn assess(job: &Job, estate: &Estate, thresholds: &Thresholds, now: Timestam
     }
     found
         .symptoms
-        .sort_by(|a, b| (a.expected, a.wrapper, a.since).cmp(&(b.expected, b.wrapper, b.since)));
+        .sort_by_key(|symptom| (symptom.expected, symptom.wrapper, symptom.since));
     found
 }
 

@@ -620,7 +620,7 @@ impl Case<'_> {
         let near: Vec<&Hit> = strong
             .iter()
             .copied()
-            .filter(|hit| self.is_near(hit, first))
+            .filter(|hit| Self::is_near(hit, first))
             .collect();
         let exit_only = |hits: &[&Hit]| hits.iter().all(|hit| self.row(hit).weight <= 12);
         let follows = of_role(true, false);
@@ -643,7 +643,7 @@ impl Case<'_> {
         let near_follows: Vec<&Hit> = follows
             .iter()
             .copied()
-            .filter(|hit| self.is_near(hit, first))
+            .filter(|hit| Self::is_near(hit, first))
             .collect();
         // A bare non-zero exit is explained by the log's silence, not by the wrappers around it.
         let specific = |hits: &[&Hit]| -> Option<usize> {
@@ -748,7 +748,7 @@ impl Case<'_> {
     }
 
     /// Of the first failing pod, its node, or the job as a whole.
-    fn is_near(&self, hit: &Hit, first: &First) -> bool {
+    fn is_near(hit: &Hit, first: &First) -> bool {
         let Some(pod) = &first.pod else { return true };
         match (&hit.pod, &hit.node) {
             (Some(of), _) => of == pod,

@@ -323,9 +323,10 @@ impl Estate {
             Observation::Workload(workload) => self.put_workload(*workload),
             Observation::WorkloadGone { id } => self.drop_workload(&id),
             Observation::Pod(pod) => self.put_pod(*pod, now),
-            Observation::PodGone { uid, .. } => self.drop_object(&uid),
             Observation::Controller(controller) => self.put_controller(*controller),
-            Observation::ControllerGone { uid, .. } => self.drop_object(&uid),
+            Observation::PodGone { uid, .. } | Observation::ControllerGone { uid, .. } => {
+                self.drop_object(&uid)
+            }
             Observation::Node(node) => self.put_node(*node),
             Observation::NodeGone { cluster, name } => {
                 self.nodes.remove(&(cluster.clone(), name.clone()));
@@ -550,26 +551,16 @@ impl Estate {
     fn put_node(&mut self, node: Node) -> Vec<JobKey> {
         let at = (node.cluster.clone(), node.name.clone());
         let seen = self.generation(&format!("nodes@{}", node.cluster));
-        let changed = match self.nodes.get_mut(&at) {
-            Some((entry, held_seen)) => {
-                *held_seen = seen;
-                let changed = entry.node != node;
-                entry.node = node;
-                changed
-            }
-            None => {
-                self.nodes.insert(
-                    at.clone(),
-                    (
-                        NodeEntry {
-                            node,
-                            events: VecDeque::new(),
-                        },
-                        seen,
-                    ),
-                );
-                true
-            }
+        let changed = if let Some((entry, held_seen)) = self.nodes.get_mut(&at) {
+            *held_seen = seen;
+            let changed = entry.node != node;
+            entry.node = node;
+            changed
+        } else {
+            let events = VecDeque::new();
+            self.nodes
+                .insert(at.clone(), (NodeEntry { node, events }, seen));
+            true
         };
         if changed {
             self.jobs_on(&at.0, &at.1)

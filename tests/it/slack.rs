@@ -297,9 +297,7 @@ async fn deny_asks_for_the_reason_and_brings_it_to_the_desk() {
     let bot = Bot::over_http().await;
     bot.post_alert().await;
     assert!(bot.slack.click("Deny", "UMIRA").await);
-    bot.slack
-        .wait_until(|state| !state.views.is_empty())
-        .await;
+    bot.slack.wait_until(|state| !state.views.is_empty()).await;
     assert!(
         bot.commands().is_empty(),
         "nothing is denied before the dialog is sent off"

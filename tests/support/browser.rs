@@ -32,12 +32,26 @@ impl Browser {
             .spawn()
             .expect("chromedriver is installed");
         let profile = tempfile::tempdir().expect("a temporary folder");
-        let http = reqwest::Client::builder().timeout(Duration::from_secs(60)).build().expect("a client");
+        let http = reqwest::Client::builder()
+            .timeout(Duration::from_secs(60))
+            .build()
+            .expect("a client");
         let base = format!("http://127.0.0.1:{port}");
-        let mut browser = Self { driver, base, session: String::new(), http, _profile: profile };
+        let mut browser = Self {
+            driver,
+            base,
+            session: String::new(),
+            http,
+            _profile: profile,
+        };
         eventually("the browser's driver answers", || {
             let asked = browser.http.get(format!("{}/status", browser.base)).send();
-            async move { asked.await.ok().filter(|answer| answer.status().is_success()) }
+            async move {
+                asked
+                    .await
+                    .ok()
+                    .filter(|answer| answer.status().is_success())
+            }
         })
         .await;
         let options = json!({"binary": "/usr/bin/chromium", "args": [
@@ -58,9 +72,19 @@ impl Browser {
         } else {
             format!("{}/session/{}{command}", self.base, self.session)
         };
-        let answer = self.http.post(url).json(body).send().await.expect("the driver answers");
+        let answer = self
+            .http
+            .post(url)
+            .json(body)
+            .send()
+            .await
+            .expect("the driver answers");
         let answer: Value = answer.json().await.expect("the driver speaks JSON");
-        assert!(answer["value"]["error"].is_null(), "{command}: {}", answer["value"]["message"]);
+        assert!(
+            answer["value"]["error"].is_null(),
+            "{command}: {}",
+            answer["value"]["message"]
+        );
         answer["value"].clone()
     }
 
@@ -70,28 +94,44 @@ impl Browser {
 
     /// Runs JavaScript in the page; `return` gives the answer.
     pub async fn run(&self, script: &str) -> Value {
-        self.call("/execute/sync", &json!({"script": script, "args": []})).await
+        self.call("/execute/sync", &json!({"script": script, "args": []}))
+            .await
     }
 
     /// The visible text of the page.
     pub async fn text(&self) -> String {
-        self.run("return document.body.innerText").await.as_str().unwrap_or_default().to_owned()
+        self.run("return document.body.innerText")
+            .await
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
     }
 
     /// Waits for an element that an XPath names, scrolls to it and clicks it, as a person does.
     pub async fn click(&self, xpath: &str) {
         let element = eventually(&format!("there is {xpath}"), || async move {
-            let found = self.call("/elements", &json!({"using": "xpath", "value": xpath})).await;
+            let found = self
+                .call("/elements", &json!({"using": "xpath", "value": xpath}))
+                .await;
             found[0][ELEMENT].as_str().map(str::to_owned)
         })
         .await;
-        self.call(&format!("/element/{element}/click"), &json!({})).await;
+        self.call(&format!("/element/{element}/click"), &json!({}))
+            .await;
     }
 
     /// Saves what is seen as a PNG.
     pub async fn screenshot(&self, path: &Path) {
         let url = format!("{}/session/{}/screenshot", self.base, self.session);
-        let answer: Value = self.http.get(url).send().await.expect("the driver answers").json().await.expect("JSON");
+        let answer: Value = self
+            .http
+            .get(url)
+            .send()
+            .await
+            .expect("the driver answers")
+            .json()
+            .await
+            .expect("JSON");
         let encoded = answer["value"].as_str().expect("a picture");
         std::fs::write(path, decode_base64(encoded)).expect("the folder exists");
     }
@@ -103,7 +143,10 @@ impl Drop for Browser {
         let port = self.base.rsplit(':').next().unwrap_or_default().to_owned();
         if let Ok(mut socket) = std::net::TcpStream::connect(format!("127.0.0.1:{port}")) {
             use std::io::{Read, Write};
-            let _ = write!(socket, "GET /shutdown HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n");
+            let _ = write!(
+                socket,
+                "GET /shutdown HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
+            );
             let _ = socket.set_read_timeout(Some(Duration::from_secs(5)));
             let _ = socket.read(&mut [0; 64]);
         }
@@ -118,7 +161,9 @@ fn decode_base64(text: &str) -> Vec<u8> {
     let mut held = 0;
     let mut bytes = Vec::with_capacity(text.len() / 4 * 3);
     for letter in text.bytes() {
-        let Some(value) = ALPHABET.iter().position(|known| *known == letter) else { continue };
+        let Some(value) = ALPHABET.iter().position(|known| *known == letter) else {
+            continue;
+        };
         bits = (bits << 6) | u32::try_from(value).expect("below 64");
         held += 6;
         if held >= 8 {

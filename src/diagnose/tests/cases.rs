@@ -762,7 +762,7 @@ fn traps_are_not_fallen_into() {
                         "ProgressDeadlineExceeded",
                         "",
                         1500,
-                    ))
+                    ));
                 })
                 .pod("serve-0", |pod| pod.crash_looping(1, "Error", 1700, 7))
                 .log_of(
