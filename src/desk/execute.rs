@@ -128,7 +128,8 @@ impl Desk {
     /// This desk as a handler for surfaces.
     #[must_use]
     pub fn handler(self) -> Handler {
-        understand::prepare();
+        // Learning the language takes a while, and nobody who can be served without it should wait for that.
+        std::thread::spawn(understand::prepare);
         Arc::new(move |principal, command| {
             let desk = self.clone();
             async move { desk.execute(&principal, command).await }.boxed()
