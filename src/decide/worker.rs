@@ -70,10 +70,10 @@ impl Diagnoser {
         let told = async {
             match self.diagnose(&request).await {
                 Ok(()) | Err(Fault::Alert(AlertError::NotFound(_))) => Ok(()),
-                Err(fault) => Err(Again {
-                    at: back_off(effect.attempts, Timestamp::now()),
-                    why: fault.to_string(),
-                }),
+                Err(fault) => {
+                    let at = back_off(effect.attempts, Timestamp::now());
+                    Err(Again::failed(at, fault.to_string()))
+                }
             }
         }
         .instrument(span)
@@ -87,10 +87,7 @@ impl Diagnoser {
         self.store
             .finish_effect(effect, &self.owner, now)
             .await
-            .map_err(|fault| Again {
-                at: back_off(effect.attempts, now),
-                why: fault.to_string(),
-            })
+            .map_err(|fault| Again::failed(back_off(effect.attempts, now), fault.to_string()))
     }
 
     async fn diagnose(&self, request: &DiagnoseRequest) -> Result<(), Fault> {

@@ -245,10 +245,9 @@ impl Pager {
                 .await
                 .map_err(|fault| store_fault(&fault, now)),
             Err(Fault::Store(fault)) => Err(store_fault(&fault, now)),
-            Err(Fault::Resting(wait)) => Err(Again {
-                at: later(wait),
-                why: "PagerDuty is rate limiting".to_owned(),
-            }),
+            Err(Fault::Resting(wait)) => {
+                Err(Again::waits(later(wait), "PagerDuty is rate limiting"))
+            }
             Err(Fault::Pager(fault)) => {
                 let at = match &fault {
                     PagerError::RateLimited { retry_after } => later(*retry_after),
@@ -260,10 +259,7 @@ impl Pager {
                         now.saturating_add(OPERATOR_WAIT).unwrap_or(now)
                     }
                 };
-                Err(Again {
-                    at,
-                    why: fault.to_string(),
-                })
+                Err(Again::failed(at, fault.to_string()))
             }
         }
     }

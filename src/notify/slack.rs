@@ -476,21 +476,14 @@ fn settle(effect: &Effect, outcome: Result<(), Fault>) -> Handled {
     match outcome {
         Ok(()) => Ok(()),
         Err(Fault::Store(fault)) => Err(store_fault(&fault, now)),
-        Err(Fault::Resting(wait)) => Err(Again {
-            at: after(wait),
-            why: "the channel rests".to_owned(),
-        }),
+        Err(Fault::Resting(wait)) => Err(Again::waits(after(wait), "the channel rests")),
         Err(Fault::TooEarly) => {
             let at = now.saturating_add(PARENT_WAIT).unwrap_or(now);
-            Err(Again {
-                at,
-                why: "its message is not posted yet".to_owned(),
-            })
+            Err(Again::waits(at, "its message is not posted yet"))
         }
-        Err(Fault::Slack(SlackError::RateLimited { retry_after })) => Err(Again {
-            at: after(retry_after),
-            why: "Slack is rate limiting".to_owned(),
-        }),
+        Err(Fault::Slack(SlackError::RateLimited { retry_after })) => {
+            Err(Again::waits(after(retry_after), "Slack is rate limiting"))
+        }
         Err(Fault::Slack(fault)) => {
             let at = if fault.is_transient() {
                 back_off(effect.attempts, now)
@@ -498,10 +491,7 @@ fn settle(effect: &Effect, outcome: Result<(), Fault>) -> Handled {
                 error!(effect.lane = %effect.lane, error = %fault, "Slack will not take this until someone acts");
                 now.saturating_add(OPERATOR_WAIT).unwrap_or(now)
             };
-            Err(Again {
-                at,
-                why: fault.to_string(),
-            })
+            Err(Again::failed(at, fault.to_string()))
         }
     }
 }

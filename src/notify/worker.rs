@@ -27,9 +27,32 @@ const LONGEST_WAIT: SignedDuration = SignedDuration::from_mins(5);
 /// Why an effect was not carried out, and when to try again.
 #[derive(Debug)]
 pub struct Again {
-    pub at: Timestamp,
+    at: Timestamp,
     /// Fit for people and logs: no secrets.
-    pub why: String,
+    why: String,
+    failed: bool,
+}
+
+impl Again {
+    /// An attempt failed. Failures add up and make the next wait longer, see [`back_off`].
+    #[must_use]
+    pub fn failed(at: Timestamp, why: impl Into<String>) -> Self {
+        Self {
+            at,
+            why: why.into(),
+            failed: true,
+        }
+    }
+
+    /// Its turn has not come. To have waited long must not make a first failure look like the thirtieth.
+    #[must_use]
+    pub fn waits(at: Timestamp, why: impl Into<String>) -> Self {
+        Self {
+            at,
+            why: why.into(),
+            failed: false,
+        }
+    }
 }
 
 /// What a worker made of an effect: it finished the effect itself, in the transaction that saved its outcome, or wants
@@ -90,11 +113,18 @@ where
     join_all(claimed.into_iter().map(|effect| async {
         let kept = effect.clone();
         if let Err(again) = handle(effect).await {
-            if kept.attempts > 3 {
+            if again.failed && kept.attempts > 3 {
                 warn!(effect.kind = kind.as_str(), effect.lane = %kept.lane, effect.attempts = kept.attempts,
                     "still failing: {}", again.why);
             }
-            if let Err(fault) = store.retry_effect(&kept, owner, &again.why, again.at).await {
+            let given_back = if again.failed {
+                store.retry_effect(&kept, owner, &again.why, again.at).await
+            } else {
+                store
+                    .postpone_effect(&kept, owner, &again.why, again.at)
+                    .await
+            };
+            if let Err(fault) = given_back {
                 // Its lease runs out, and it is claimed again.
                 error!(effect.kind = kind.as_str(), error = %fault, "cannot give an effect back");
             }
@@ -118,8 +148,5 @@ pub fn back_off(attempts: i64, now: Timestamp) -> Timestamp {
 /// A fault of our own database while carrying out an effect.
 #[must_use]
 pub fn store_fault(fault: &StoreError, now: Timestamp) -> Again {
-    Again {
-        at: back_off(2, now),
-        why: fault.to_string(),
-    }
+    Again::failed(back_off(2, now), fault.to_string())
 }

@@ -179,13 +179,41 @@ impl Store {
         error: &str,
         retry_at: Timestamp,
     ) -> Result<()> {
+        self.give_back(effect, owner, error, retry_at, effect.attempts)
+            .await
+    }
+
+    /// Gives a claimed effect back whose turn has not come, to be due at `at`; the attempt does not count.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn postpone_effect(
+        &self,
+        effect: &Effect,
+        owner: &str,
+        why: &str,
+        at: Timestamp,
+    ) -> Result<()> {
+        self.give_back(effect, owner, why, at, effect.attempts - 1)
+            .await
+    }
+
+    async fn give_back(
+        &self,
+        effect: &Effect,
+        owner: &str,
+        error: &str,
+        due: Timestamp,
+        attempts: i64,
+    ) -> Result<()> {
         let mut tx = self.begin().await?;
         on_tx!(&mut tx, conn => {
             sqlx::query(
-                "update effect set owner = null, lease_until_ms = null, last_error = $1, due_ms = $2
-                 where id = $3 and owner = $4",
+                "update effect set owner = null, lease_until_ms = null, last_error = $1, due_ms = $2, attempts = $3
+                 where id = $4 and owner = $5",
             )
-            .bind(error).bind(retry_at.as_millisecond()).bind(&effect.id).bind(owner).execute(conn).await.map(drop)
+            .bind(error).bind(due.as_millisecond()).bind(attempts).bind(&effect.id).bind(owner)
+            .execute(conn).await.map(drop)
         })?;
         tx.commit().await
     }
