@@ -53,7 +53,7 @@ pub fn show(subject: &Subject, settings: &Settings, now: Timestamp) -> Vec<NewEf
     sent_to(settings)
         .map(|destination| NewEffect {
             kind: EffectKind::SyncMessage,
-            lane: destination.key(),
+            lane: lane(destination, subject),
             fold: Some(format!("sync:{}@{}", subject.key(), destination.key())),
             payload: json!(SyncMessage {
                 subject: subject.clone(),
@@ -150,7 +150,7 @@ fn tell(alert: &Alert, note: &Note, settings: &Settings, now: Timestamp) -> Vec<
         .filter(|destination| matches!(destination, Destination::Slack { .. }))
         .map(|destination| NewEffect {
             kind: EffectKind::ThreadNote,
-            lane: destination.key(),
+            lane: lane(destination, &subject),
             fold: None,
             payload: json!(ThreadNote {
                 subject: subject.clone(),
@@ -161,6 +161,11 @@ fn tell(alert: &Alert, note: &Note, settings: &Settings, now: Timestamp) -> Vec<
             due: now,
         })
         .collect()
+}
+
+/// What is said of one subject is said in order; a message that Slack does not take must not hold up all others.
+fn lane(destination: &Destination, subject: &Subject) -> String {
+    format!("{}:{}", destination.key(), subject.key())
 }
 
 /// Destinations that need messages to be sent to them.
