@@ -308,17 +308,18 @@ impl Alert {
                 if approved && state != AlertState::Resolved {
                     self.state = AlertState::Mitigating;
                 }
-                self.action_note = Some(text.clone());
-                vec![
-                    Outcome::Show,
-                    Outcome::Page,
-                    Outcome::Tell(Note::Action { text: text.clone() }),
-                    Outcome::Record {
-                        kind: EventKind::Decided,
-                        by,
-                        text,
-                    },
-                ]
+                let mut outcomes = vec![Outcome::Show, Outcome::Page];
+                // Who decided it was answered in the thread, and the message names them.
+                if by.is_none() {
+                    self.action_note = Some(text.clone());
+                    outcomes.push(Outcome::Tell(Note::Action { text: text.clone() }));
+                }
+                outcomes.push(Outcome::Record {
+                    kind: EventKind::Decided,
+                    by,
+                    text,
+                });
+                outcomes
             }
             (state, Event::ActionNoted { text, mitigating }) => {
                 if state != AlertState::Resolved {

@@ -135,7 +135,8 @@ impl Bot {
         .await?;
         let sources = Sources::default();
         let alerts = Alerts::new(store.clone(), alert_settings(config, demo));
-        let mut safety = Safety::new(store.clone(), connect::safety_settings(config, demo)?);
+        let mut safety = Safety::new(store.clone(), connect::safety_settings(config, demo)?)
+            .with_alerts(alerts.clone());
         if let Some(client) = connected
             .slack
             .clone()
@@ -152,6 +153,7 @@ impl Bot {
                 })
             }));
         }
+        let alerts = alerts.withdrawing(safety.clone());
         let knowledge = Arc::new(knowledge(config)?);
         let collector = Collector::new(
             connected.runai.clone(),

@@ -12,6 +12,9 @@ use super::audit::{AuditKind, NewEntry};
 use super::gate::{Refusal, Request, Safety, entry};
 use super::policy::{Case, Verdict};
 use super::{Approval, ApprovalState, Execution, digest};
+use crate::alert::AlertState;
+use crate::alert::lifecycle::Event;
+use crate::alert::service::AlertError;
 use crate::decide::Proposal;
 use crate::desk::Principal;
 use crate::store::{ApprovalEnd, EffectKind, NewEffect, Result, Tx, new_id};
@@ -305,6 +308,7 @@ impl Safety {
         }
         if approval.expires <= now {
             let approval = expire(&mut tx, approval, now).await?;
+            self.show(&mut tx, &approval, None, now).await?;
             tx.commit().await?;
             return Ok(Decision::Expired { approval });
         }
@@ -336,14 +340,11 @@ impl Safety {
             });
         }
         if digest::of_action(&approval.spec) != approval.digest {
-            let entries = withdraw(
-                &mut tx,
-                &approval,
-                "its parameters are not the ones that were asked about",
-                now,
-            )
-            .await?;
-            return finish_stale(tx, approval, entries, now).await;
+            let why = "its parameters are not the ones that were asked about";
+            return finish_stale(tx, approval, why, now).await;
+        }
+        if is_over(&mut tx, &approval).await? {
+            return finish_stale(tx, approval, "its alert is resolved", now).await;
         }
         if !approve {
             return self.deny(tx, approval, &who, reason, now).await;
@@ -373,6 +374,7 @@ impl Safety {
             }
         };
         let approval = end(&mut tx, approval, ApprovalState::Approved, &who, None, now).await?;
+        self.show(&mut tx, &approval, Some(&who), now).await?;
         let told = json!({"execution": execution.id, "surface": principal.surface, "team": principal.team});
         let mut entries = vec![
             entry(
@@ -407,6 +409,7 @@ impl Safety {
         now: Timestamp,
     ) -> Result<Decision> {
         let approval = end(&mut tx, approval, ApprovalState::Denied, who, reason, now).await?;
+        self.show(&mut tx, &approval, Some(who), now).await?;
         let told = entry(
             AuditKind::Denied,
             who,
@@ -417,6 +420,39 @@ impl Safety {
         tx.append_audit(&told, now).await?;
         tx.commit().await?;
         Ok(Decision::Denied { approval })
+    }
+
+    /// Lets the alert show what became of the question, in the transaction that decides it: whoever sees the answer
+    /// sees it on the message too, whatever happens to this process.
+    async fn show(
+        &self,
+        tx: &mut Tx,
+        approval: &Approval,
+        by: Option<&str>,
+        now: Timestamp,
+    ) -> Result<()> {
+        let (Some(alerts), Some(alert_id)) = (&self.alerts, &approval.alert_id) else {
+            return Ok(());
+        };
+        let how = match approval.state {
+            ApprovalState::Approved => "approved",
+            ApprovalState::Denied => "denied",
+            ApprovalState::Expired => "nobody decided in time",
+            ApprovalState::Pending | ApprovalState::Withdrawn => "withdrawn",
+        };
+        let reason = approval
+            .deny_reason
+            .as_deref()
+            .map_or_else(String::new, |reason| format!(" ({reason})"));
+        let event = Event::ApprovalDecided {
+            text: format!("{how}: {}{reason}", approval.spec),
+            by: by.map(str::to_owned),
+            approved: approval.state == ApprovalState::Approved,
+        };
+        match alerts.apply(tx, alert_id, event, now).await {
+            Ok(_) | Err(AlertError::NotFound(_)) => Ok(()),
+            Err(AlertError::Store(fault)) => Err(fault),
+        }
     }
 
     /// Ends an approval whose time is up. `None` if it was decided before, or its time was not up.
@@ -557,18 +593,28 @@ async fn withdraw(
     )))
 }
 
+/// The alert that the question is about is resolved: there is nothing to repair any more.
+async fn is_over(tx: &mut Tx, approval: &Approval) -> Result<bool> {
+    let Some(alert_id) = &approval.alert_id else {
+        return Ok(false);
+    };
+    let alert = tx.alert(alert_id).await?;
+    Ok(alert.is_some_and(|alert| alert.state == AlertState::Resolved))
+}
+
+/// Withdraws a question that is no longer the right one, and says why.
 async fn finish_stale(
     mut tx: Tx,
     approval: Approval,
-    told: Option<NewEntry>,
+    why: &str,
     now: Timestamp,
 ) -> Result<Decision> {
-    if let Some(entry) = told {
+    if let Some(entry) = withdraw(&mut tx, &approval, why, now).await? {
         tx.append_audit(&entry, now).await?;
     }
     tx.commit().await?;
     Ok(Decision::Stale {
-        why: "its parameters are not the ones that were asked about".to_owned(),
+        why: why.to_owned(),
         approval,
     })
 }

@@ -14,6 +14,7 @@ use super::policy::Policy;
 use super::stop::{self, Stop};
 use super::{Execution, ExecutionState, Scope};
 use crate::action::{ActionKind, ActionSpec, InvalidAction};
+use crate::alert::service::Alerts;
 use crate::store::{EffectKind, NewEffect, Result, Store, Tx, new_id};
 
 /// What the operator set about safety.
@@ -63,6 +64,7 @@ pub struct Safety {
     pub(super) settings: Arc<Settings>,
     pub(super) ask_group: Option<AskGroup>,
     pub(super) home_team: Arc<OnceLock<String>>,
+    pub(super) alerts: Option<Arc<Alerts>>,
 }
 
 /// An action at the gate, and for whom.
@@ -84,7 +86,15 @@ impl Safety {
             settings: Arc::new(settings),
             ask_group: None,
             home_team: Arc::new(OnceLock::new()),
+            alerts: None,
         }
+    }
+
+    /// Gives the alerts that show what was decided about them.
+    #[must_use]
+    pub fn with_alerts(mut self, alerts: Alerts) -> Self {
+        self.alerts = Some(Arc::new(alerts));
+        self
     }
 
     /// Gives the way to ask Slack who is in a user group. Without it nobody is let in by a group.
