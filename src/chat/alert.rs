@@ -21,6 +21,8 @@ const PROSE: usize = 700;
 const EXCERPT: usize = 500;
 /// Members of a group shown by name: what a person reads before opening the page.
 const MEMBERS: usize = 20;
+/// Names of the further members: Slack takes 3,000 characters in such a block.
+const REST: usize = 2_500;
 /// Members of a group whose proposed action has its buttons in the group's message.
 const DECISIONS: usize = 5;
 /// Findings in a full report.
@@ -159,8 +161,13 @@ pub fn group_card(view: &GroupView) -> Card {
         rows: shown.iter().map(|member| row(&member.alert)).collect(),
     });
     if all > shown.len() {
+        let rest = open.iter().chain(&over).skip(MEMBERS);
+        let names: Vec<String> = rest
+            .map(|member| line(&member.alert.subject.name, 60))
+            .collect();
+        let more = format!("and {} more: {}", all - shown.len(), names.join(", "));
         blocks.push(Block::Context {
-            spans: vec![plain(&format!("and {} more", all - shown.len()), VALUE)],
+            spans: vec![plain(&more, REST)],
         });
     }
     let pending = open.iter().filter_map(|member| {
