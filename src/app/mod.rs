@@ -134,9 +134,9 @@ impl Bot {
         )
         .await?;
         let sources = Sources::default();
-        let alerts = Alerts::new(store.clone(), alert_settings(config, demo));
+        let plain = Alerts::new(store.clone(), alert_settings(config, demo));
         let mut safety = Safety::new(store.clone(), connect::safety_settings(config, demo)?)
-            .with_alerts(alerts.clone());
+            .with_alerts(plain.clone());
         if let Some(client) = connected
             .slack
             .clone()
@@ -153,7 +153,8 @@ impl Bot {
                 })
             }));
         }
-        let alerts = alerts.withdrawing(safety.clone());
+        // Each tells the other: a decision shows on its alert, and the end of an alert withdraws its question.
+        let alerts = plain.withdrawing(safety.clone());
         let knowledge = Arc::new(knowledge(config)?);
         let collector = Collector::new(
             connected.runai.clone(),

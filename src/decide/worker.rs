@@ -147,6 +147,8 @@ impl Diagnoser {
         };
         let now = Timestamp::now();
         let mut tx = self.store.begin().await?;
+        // Alerts before the gate, as everywhere.
+        tx.lock_alerts().await?;
         let answer = self
             .safety
             .propose(&mut tx, &alert.id, &proposed, now)

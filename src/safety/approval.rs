@@ -299,6 +299,9 @@ impl Safety {
         let groups = self.ask_groups(principal).await;
         let who = approvers::name(principal);
         let mut tx = self.store.begin().await?;
+        // Always alerts before the gate, as when the end of an alert withdraws its question: else the two could wait
+        // for each other.
+        tx.lock_alerts().await?;
         tx.lock_gate().await?;
         let Some((approval, scope)) = tx.approval(approval_id).await? else {
             return Ok(Decision::NotFound);

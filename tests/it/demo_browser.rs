@@ -57,7 +57,7 @@ async fn a_newcomer_sees_a_failure_diagnosed_approves_an_action_and_sees_it_veri
     }
     // One and the same card says who approved and that it was verified.
     let verified = "return [...document.querySelectorAll('#alerts > *')].find(card =>
-        card.innerText.includes('Approved by') && card.innerText.includes('verified:'))";
+        card.innerText.includes('Approved by') && card.innerText.includes('effect verified'))";
     eventually(
         "the card shows who approved, and that it was verified",
         || async {
