@@ -17,6 +17,9 @@ use crate::store::{EffectKind, NewEffect};
 pub struct DiagnoseRequest {
     pub alert_id: String,
     pub job: JobKey,
+    /// A person asked and waits for the report, even if it says nothing new.
+    #[serde(default)]
+    pub asked: bool,
 }
 
 /// The effects that `outcomes` of an event of `alert` want. Timeline entries and splits are the caller's to save.
@@ -91,13 +94,14 @@ pub fn page(
 fn diagnose(alert: &Alert, again: bool, settings: &Settings, now: Timestamp) -> Option<NewEffect> {
     let about_a_job = !matches!(alert.class, FailureClass::Node | FailureClass::Source);
     (settings.auto_troubleshoot && about_a_job)
-        .then(|| request_diagnosis(alert, again, settings, now))
+        .then(|| request_diagnosis(alert, again, false, settings, now))
 }
 
 /// Asks for the alert's job to be troubleshot, whatever the settings say.
 pub fn request_diagnosis(
     alert: &Alert,
     again: bool,
+    asked: bool,
     settings: &Settings,
     now: Timestamp,
 ) -> NewEffect {
@@ -114,10 +118,12 @@ pub fn request_diagnosis(
     NewEffect {
         kind: EffectKind::Diagnose,
         lane: format!("diagnose:{}", alert.id),
-        fold: Some(format!("diagnose:{}", alert.id)),
+        // What a person asked for must not be lost in what the bot wants anyway.
+        fold: Some(format!("diagnose:{}:{asked}", alert.id)),
         payload: json!(DiagnoseRequest {
             alert_id: alert.id.clone(),
-            job
+            job,
+            asked
         }),
         due: now.saturating_add(wait).unwrap_or(now),
     }
@@ -143,14 +149,34 @@ fn tell(alert: &Alert, note: &Note, settings: &Settings, now: Timestamp) -> Vec<
         Some(Subject::Group(_)) if !action => None,
         subject => subject,
     };
-    let Some(subject) = subject.filter(|_| !quiet) else {
-        return Vec::new();
-    };
+    match subject.filter(|_| !quiet) {
+        Some(subject) => notes(&subject, alert, note, settings, now),
+        None => Vec::new(),
+    }
+}
+
+/// The report in the thread once more, for somebody who asked for it.
+pub fn report_again(alert: &Alert, settings: &Settings, now: Timestamp) -> Vec<NewEffect> {
+    match told_by(alert).first() {
+        Some(subject) if alert.diagnosis.is_some() => {
+            notes(subject, alert, &Note::Diagnosed, settings, now)
+        }
+        Some(_) | None => Vec::new(),
+    }
+}
+
+fn notes(
+    subject: &Subject,
+    alert: &Alert,
+    note: &Note,
+    settings: &Settings,
+    now: Timestamp,
+) -> Vec<NewEffect> {
     sent_to(settings)
         .filter(|destination| matches!(destination, Destination::Slack { .. }))
         .map(|destination| NewEffect {
             kind: EffectKind::ThreadNote,
-            lane: lane(destination, &subject),
+            lane: lane(destination, subject),
             fold: None,
             payload: json!(ThreadNote {
                 subject: subject.clone(),

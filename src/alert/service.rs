@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::effects::{effects, page, request_diagnosis, show};
+use super::effects::{effects, page, report_again, request_diagnosis, show};
 use super::grouping::group;
 use super::identity::Alias;
 use super::lifecycle::{Birth, Event, EventKind, Note, Outcome, open};
@@ -353,10 +353,25 @@ impl Alerts {
             .alert(alert_id)
             .await?
             .ok_or_else(|| AlertError::NotFound(alert_id.to_owned()))?;
-        tx.add_effect(&request_diagnosis(&alert, false, &self.settings, now), now)
-            .await?;
+        tx.add_effect(
+            &request_diagnosis(&alert, false, true, &self.settings, now),
+            now,
+        )
+        .await?;
         tx.commit().await?;
         Ok(alert)
+    }
+
+    /// Says in the thread what is known, though it was said before: somebody asked.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn report_again(&self, alert: &Alert, now: Timestamp) -> Result<()> {
+        let mut tx = self.store.begin().await?;
+        for effect in report_again(alert, &self.settings, now) {
+            tx.add_effect(&effect, now).await?;
+        }
+        Ok(tx.commit().await?)
     }
 
     /// An alert by id.

@@ -10,6 +10,7 @@ use super::ledger;
 use super::{Known, Proposal, proposal, service_of};
 use crate::alert::effects::DiagnoseRequest;
 use crate::alert::lifecycle::Event;
+use crate::alert::lifecycle::root_cause;
 use crate::alert::service::{AlertError, Alerts};
 use crate::alert::{Alert, AlertState};
 use crate::diagnose::collect::Collector;
@@ -93,6 +94,9 @@ impl Diagnoser {
     async fn diagnose(&self, request: &DiagnoseRequest) -> Result<(), Fault> {
         let alert = self.alerts.get(&request.alert_id).await?;
         if alert.state == AlertState::Resolved {
+            if request.asked {
+                self.alerts.report_again(&alert, Timestamp::now()).await?;
+            }
             return Ok(());
         }
         let evidence = self.collector.collect(&request.job, Timestamp::now()).await;
@@ -104,6 +108,11 @@ impl Diagnoser {
             return Ok(());
         };
         let now = Timestamp::now();
+        // Another cause is told in the thread by the alert itself.
+        let nothing_new = alert
+            .diagnosis
+            .as_ref()
+            .is_some_and(|known| root_cause(known) == root_cause(&diagnosis));
         let alert = self
             .alerts
             .attach_diagnosis(&alert.id, diagnosis.clone(), now)
@@ -117,6 +126,9 @@ impl Diagnoser {
             "diagnosed {}",
             alert.subject.name
         );
+        if request.asked && nothing_new {
+            self.alerts.report_again(&alert, now).await?;
+        }
         self.propose(&alert, &diagnosis, &request.job).await
     }
 
