@@ -26,3 +26,4 @@ mod safety;
 mod slack;
 mod slack_client;
 mod store_effect;
+mod story_kubernetes;

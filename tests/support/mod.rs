@@ -9,3 +9,4 @@ pub mod kube_api;
 pub mod pagerduty;
 pub mod runai;
 pub mod slack;
+pub mod world;

@@ -33,6 +33,8 @@ pub struct Account {
     pub pages: Vec<String>,
     /// Every accepted event: action and key.
     pub events: Vec<(String, String)>,
+    /// Everything that came in, as it stood.
+    pub bodies: Vec<Value>,
     /// Bodies that were refused with 400.
     pub refused: Vec<Value>,
     pub faults: VecDeque<Fault>,
@@ -85,6 +87,7 @@ impl FakePagerDuty {
 
 async fn enqueue(State(account): State<Arc<Mutex<Account>>>, Json(event): Json<Value>) -> Response {
     let mut account = account.lock().expect("the account is not poisoned");
+    account.bodies.push(event.clone());
     let fault = account.faults.pop_front();
     match fault {
         Some(Fault::Status(status)) => {

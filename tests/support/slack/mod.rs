@@ -56,6 +56,27 @@ pub struct Message {
     pub edits: usize,
 }
 
+impl Message {
+    /// Its text with all its parts and buttons, as a person sees it.
+    pub fn shown(&self) -> String {
+        render(self)
+    }
+
+    /// The button whose label begins with `label`.
+    pub fn button(&self, label: &str) -> Option<Value> {
+        let elements = self
+            .blocks
+            .iter()
+            .flat_map(|block| block["elements"].as_array().into_iter().flatten());
+        let mut buttons = elements.filter(|element| element["type"] == "button");
+        let begins = |button: &&Value| {
+            let text = button["text"]["text"].as_str();
+            text.is_some_and(|text| text.starts_with(label))
+        };
+        buttons.find(begins).cloned()
+    }
+}
+
 #[derive(Default)]
 pub(crate) struct State {
     pub(crate) messages: Vec<Message>,
@@ -194,6 +215,16 @@ impl FakeSlack {
             .join("\n")
     }
 
+    /// Everything that anybody sees, oldest first.
+    pub fn all(&self) -> Vec<Message> {
+        self.state().messages.clone()
+    }
+
+    /// Arguments of every call so far, by method, refused ones included.
+    pub fn payloads(&self) -> Vec<(String, Value)> {
+        self.state().calls.clone()
+    }
+
     pub fn message(&self, index: usize) -> Message {
         self.state().messages[index].clone()
     }
@@ -301,6 +332,19 @@ impl FakeSlack {
         let (message, button) = self
             .find_button(label)
             .unwrap_or_else(|| panic!("no button {label} in\n{}", self.messages()));
+        self.pressed(&message, &button, user)
+    }
+
+    /// Presses the button of `message` whose label begins with `label`.
+    pub async fn click_on(&self, message: &Message, label: &str, user: &str) -> bool {
+        let button = message
+            .button(label)
+            .unwrap_or_else(|| panic!("no button {label} on\n{}", message.shown()));
+        let payload = self.pressed(message, &button, user);
+        self.send("interactive", &payload).await
+    }
+
+    fn pressed(&self, message: &Message, button: &Value, user: &str) -> Value {
         let (trigger, response_url) = self.handles(&message.channel, Some(&message.ts));
         let number = self.state().next();
         let mut container = json!({
@@ -351,19 +395,8 @@ impl FakeSlack {
 
     fn find_button(&self, label: &str) -> Option<(Message, Value)> {
         let state = self.state();
-        state.messages.iter().rev().find_map(|message| {
-            let elements = message
-                .blocks
-                .iter()
-                .flat_map(|block| block["elements"].as_array().into_iter().flatten());
-            let mut buttons = elements.filter(|element| element["type"] == "button");
-            let button = buttons.find(|button| {
-                button["text"]["text"]
-                    .as_str()
-                    .is_some_and(|text| text.starts_with(label))
-            })?;
-            Some((message.clone(), button.clone()))
-        })
+        let mut latest = state.messages.iter().rev();
+        latest.find_map(|message| Some((message.clone(), message.button(label)?)))
     }
 
     /// Brings a payload to the bot by the way in use. Whether it was acknowledged within three seconds.
