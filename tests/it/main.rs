@@ -27,3 +27,4 @@ mod slack;
 mod slack_client;
 mod store_effect;
 mod story_kubernetes;
+mod story_sources;
