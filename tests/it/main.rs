@@ -26,5 +26,6 @@ mod safety;
 mod slack;
 mod slack_client;
 mod store_effect;
+mod story_decisions;
 mod story_kubernetes;
 mod story_sources;
