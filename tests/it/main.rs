@@ -27,5 +27,6 @@ mod slack;
 mod slack_client;
 mod store_effect;
 mod story_decisions;
+mod story_http;
 mod story_kubernetes;
 mod story_sources;
