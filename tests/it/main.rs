@@ -29,4 +29,5 @@ mod store_effect;
 mod story_decisions;
 mod story_http;
 mod story_kubernetes;
+mod story_outages;
 mod story_sources;
