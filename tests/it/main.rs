@@ -30,4 +30,5 @@ mod story_decisions;
 mod story_http;
 mod story_kubernetes;
 mod story_outages;
+mod story_paging;
 mod story_sources;
