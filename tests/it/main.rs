@@ -27,6 +27,7 @@ mod slack;
 mod slack_client;
 mod store_effect;
 mod story_decisions;
+mod story_hostile;
 mod story_http;
 mod story_kubernetes;
 mod story_outages;
