@@ -33,3 +33,4 @@ mod story_kubernetes;
 mod story_outages;
 mod story_paging;
 mod story_sources;
+mod story_storms;
