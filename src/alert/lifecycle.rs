@@ -401,7 +401,12 @@ impl Alert {
         let new = match (&self.track.resolved_by, self.resolved) {
             // Whoever resolved it by hand knew of what was wrong then.
             (Some(_), Some(resolved)) => {
-                report.failures().any(|s| s.since > resolved && !s.wrapper)
+                // The end of a job that was crashing then is no news, unless nothing but the end is told: Run:AI alone
+                // says only that a workload failed.
+                let bare = report.failures().all(|s| s.wrapper);
+                report
+                    .failures()
+                    .any(|s| s.since > resolved && (bare || !s.wrapper))
             }
             _ => report.failing(),
         };
@@ -612,5 +617,44 @@ pub fn root_cause(diagnosis: &Diagnosis) -> Option<&str> {
 fn keep(names: &mut Vec<String>, name: &str) {
     if names.len() < NAMES_KEPT && !names.iter().any(|known| known == name) {
         names.push(name.to_owned());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::alert::report::tests::{at, report, symptom};
+    use crate::detect::FailureClass;
+
+    #[test]
+    fn what_was_resolved_by_hand_opens_again_only_for_a_later_failure() {
+        let crash = |since| symptom(FailureClass::Crashed, "OOMKilled", since);
+        let end = |since| symptom(FailureClass::Crashed, "Failed", since);
+        for (symptoms, opens) in [
+            (vec![crash(10)], false),
+            (vec![crash(10), end(90)], false),
+            (vec![crash(90)], true),
+            (vec![end(10)], false),
+            (vec![end(90)], true),
+        ] {
+            let birth = Birth {
+                id: "a1".to_owned(),
+                number: 1,
+                job_id: "j".to_owned(),
+                severity: Severity::Medium,
+                demo: false,
+            };
+            let first = report("train", vec![crash(10)]);
+            let (mut alert, _) = open(birth, &first, at(10)).expect("a failure");
+            let settings = Settings::default();
+            let by = "mira".to_owned();
+            alert.apply(Event::ResolvedBy { by }, &settings, at(60));
+            let again = Event::Reported {
+                report: Box::new(report("train", symptoms.clone())),
+                severity: Severity::Medium,
+            };
+            alert.apply(again, &settings, at(100));
+            assert_eq!(alert.state == AlertState::Open, opens, "{symptoms:?}");
+        }
     }
 }
