@@ -223,6 +223,9 @@ impl Config {
 
     fn take(r: &mut Reader<'_>) -> Self {
         let slack = read_slack(r);
+        let pagerduty = read_pagerduty(r);
+        let mut notes = read_later(r);
+        notes.extend(doubts(&slack, &pagerduty));
         Self {
             http: read_http(r),
             database_url: read_database(r),
@@ -231,7 +234,7 @@ impl Config {
             monitor: read_monitor(r),
             kubernetes: read_kubernetes(r),
             slack,
-            pagerduty: read_pagerduty(r),
+            pagerduty,
             approvers: read_approvers(r),
             gate: read_gate(r),
             alerts: Alerts {
@@ -241,7 +244,7 @@ impl Config {
             thresholds: read_thresholds(r),
             knowledge_file: r.text("knowledge_file").map(PathBuf::from),
             deadman_url: r.url("DEADMAN_URL"),
-            notes: read_later(r),
+            notes,
         }
     }
 }
@@ -422,12 +425,6 @@ fn read_slack(r: &mut Reader<'_>) -> Slack {
     .into_iter()
     .find_map(|name| r.url(name))
     .map(|url| SecretString::from(url.to_string()));
-    if bot_token.is_some() && channel.is_none() {
-        r.mistake(
-            "SLACK_CHANNEL",
-            "is not set: SLACK_BOT_TOKEN needs the id of the channel that alerts go to",
-        );
-    }
     for (name, other) in [
         ("SLACK_APP_TOKEN", app_token.is_some()),
         ("SLACK_SIGNING_SECRET", signing_secret.is_some()),
@@ -451,18 +448,7 @@ fn read_slack(r: &mut Reader<'_>) -> Slack {
 
 fn read_pagerduty(r: &mut Reader<'_>) -> PagerDuty {
     let default_events = Url::parse("https://events.pagerduty.com").expect("a literal URL parses");
-    let origin = r.origin("PAGERDUTY_ROUTING_KEY");
     let routing_key = r.secret("PAGERDUTY_ROUTING_KEY");
-    // Integration keys of Events API v2 have 32 characters.
-    if routing_key
-        .as_ref()
-        .is_some_and(|key| key.expose_secret().len() != 32)
-    {
-        r.mistake(
-            origin.unwrap_or_default(),
-            "is not an Events API v2 integration key: those have 32 characters",
-        );
-    }
     PagerDuty {
         routing_key,
         events_url: r.url("PAGERDUTY_EVENTS_URL").unwrap_or(default_events),
@@ -531,6 +517,34 @@ fn read_thresholds(r: &mut Reader<'_>) -> Thresholds {
         settle_seconds: seconds("settle_seconds", default.settle_seconds),
         node_seconds: seconds("node_seconds", default.node_seconds),
     }
+}
+
+/// What can be run with, but hardly as it was meant.
+fn doubts(slack: &Slack, pagerduty: &PagerDuty) -> Vec<String> {
+    /// Integration keys of Events API v2 have so many characters.
+    const ROUTING_KEY: usize = 32;
+    let mut doubts = Vec::new();
+    if slack.bot_token.is_some() && slack.channel.is_none() {
+        let instead = if slack.webhook_url.is_some() {
+            "to SLACK_WEBHOOK_URL, without buttons"
+        } else {
+            "to the built-in console only"
+        };
+        doubts.push(format!(
+            "SLACK_CHANNEL is not set: questions are answered in Slack, but alerts go {instead}"
+        ));
+    }
+    if pagerduty
+        .routing_key
+        .as_ref()
+        .is_some_and(|key| key.expose_secret().len() != ROUTING_KEY)
+    {
+        doubts.push(format!(
+            "PAGERDUTY_ROUTING_KEY does not have the {ROUTING_KEY} characters of an Events API v2 integration key: \
+             PagerDuty may refuse it"
+        ));
+    }
+    doubts
 }
 
 /// Settings that exist but that this version does not act on: said, never swallowed.

@@ -134,3 +134,15 @@ fn the_example_names_every_variable_and_its_values_are_sound() {
     assert_eq!(named, Config::variables());
     Config::from_values(&values, "").expect("the example's values are the defaults");
 }
+
+#[test]
+fn slack_without_a_channel_answers_questions_and_says_where_alerts_go() {
+    let config = Config::from_values(&env(&[("SLACK_BOT_TOKEN", "xoxb-1")]), "")
+        .expect("a token is enough to talk");
+    assert_eq!(
+        config.notes,
+        [
+            "SLACK_CHANNEL is not set: questions are answered in Slack, but alerts go to the built-in console only"
+        ]
+    );
+}
