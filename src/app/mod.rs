@@ -251,7 +251,8 @@ impl Bot {
             self.monitoring.clone(),
             self.sources.clone(),
             config.thresholds.clone(),
-        );
+        )
+        .of_failing_only(self.connected.runai.is_some() && config.monitor.only_failed);
         let stop = supervisor.shutdown();
         supervisor.spawn("pipeline", async move {
             pipeline.run(observations, stop).await;

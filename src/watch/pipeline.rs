@@ -17,6 +17,7 @@ use super::Observation;
 use super::control::MonitoringControl;
 use super::report::{self, Batch};
 use super::sources::{Health, Sources};
+use crate::alert::Alert;
 use crate::alert::identity::Alias;
 use crate::alert::report::{JobReport, Presence};
 use crate::alert::service::{Alerts, Ingested, Result};
@@ -51,6 +52,8 @@ pub struct Pipeline {
     control: MonitoringControl,
     sources: Sources,
     thresholds: Thresholds,
+    /// Whether the estate holds all jobs, so that a share of them means something.
+    counts_all: bool,
     work: Work,
 }
 
@@ -72,6 +75,10 @@ struct Work {
     sources: BTreeMap<String, bool>,
     /// When each list was complete for the first time.
     lists: HashMap<String, Timestamp>,
+    /// Lists that were complete once, and those of jobs that began and never were: the share of jobs that fail means
+    /// nothing while most jobs are still to be told.
+    listed: BTreeSet<String>,
+    listing: BTreeSet<String>,
 }
 
 type Handing = BoxFuture<'static, (Batch, Result<Ingested>)>;
@@ -93,8 +100,16 @@ impl Pipeline {
             control,
             sources,
             thresholds,
+            counts_all: true,
             work: Work::default(),
         }
+    }
+
+    /// Only failing jobs are fetched (`monitor_only_failed`): of how many they are a part is not known.
+    #[must_use]
+    pub fn of_failing_only(mut self, only_failed: bool) -> Self {
+        self.counts_all = !only_failed;
+        self
     }
 
     /// Runs until `stop` or until every source is gone. What is known then is handed over before it returns.
@@ -160,6 +175,8 @@ impl Pipeline {
                     }
                 }
                 Ok(()) = scope.changed() => {
+                    // Another scope is another list of Run:AI, and until it is complete nothing is known to be gone.
+                    self.work.lists.remove(RUNAI_SCOPE);
                     // What went on while nobody asked is news now.
                     self.judge_everything_again();
                     hand_over_at.get_or_insert(Instant::now());
@@ -215,8 +232,19 @@ impl Pipeline {
             Observation::NodeGone { cluster, name } => {
                 self.work.nodes.insert((cluster.clone(), name.clone()));
             }
+            Observation::ListStarted { scope } => {
+                let of_jobs = scope == RUNAI_SCOPE || scope.starts_with("pods@");
+                if of_jobs && !self.work.listed.contains(scope) {
+                    self.work.listing.insert(scope.clone());
+                }
+                if scope == RUNAI_SCOPE {
+                    self.work.lists.remove(scope);
+                }
+            }
             Observation::ListDone { scope } => {
                 self.work.lists.entry(scope.clone()).or_insert(now);
+                self.work.listing.remove(scope);
+                self.work.listed.insert(scope.clone());
                 // A list of nodes drops those that are gone without a word of each.
                 if let Some(cluster) = scope.strip_prefix("nodes@") {
                     let known = self
@@ -237,8 +265,7 @@ impl Pipeline {
             | Observation::PodGone { .. }
             | Observation::Controller(_)
             | Observation::ControllerGone { .. }
-            | Observation::Event(_)
-            | Observation::ListStarted { .. } => {}
+            | Observation::Event(_) => {}
         }
         let changed = self
             .estate
@@ -287,11 +314,14 @@ impl Pipeline {
             return None;
         }
         let batch = std::mem::take(&mut self.work.batch);
-        let total = self
-            .estate
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .job_count();
+        let total = if self.counts_all && self.work.listing.is_empty() {
+            self.estate
+                .read()
+                .unwrap_or_else(PoisonError::into_inner)
+                .job_count()
+        } else {
+            0
+        };
         let alerts = self.alerts.clone();
         Some(
             async move {
@@ -319,11 +349,14 @@ impl Pipeline {
             for key in some {
                 let Some(job) = estate.job(key) else {
                     self.work.orphans.remove(key);
-                    self.work.gone(&crate::alert::report::view(
-                        &key.cluster,
-                        &key.namespace,
-                        &key.name,
-                    ));
+                    let view = crate::alert::report::view(&key.cluster, &key.namespace, &key.name);
+                    let project = self.work.project_of(&view);
+                    if self.control.admits(project, &key.namespace, now) {
+                        self.work.gone(&view);
+                    } else {
+                        // Nobody looks there any more, which is no sign that the job is gone.
+                        self.work.failed.remove(&view);
+                    }
                     continue;
                 };
                 let judged = assess(job, &estate, &self.thresholds, now);
@@ -400,6 +433,19 @@ impl Pipeline {
             .await?;
         for alert in open {
             if matches!(alert.class, FailureClass::Node | FailureClass::Source) {
+                if self.left_us(&alert, now) {
+                    info!(
+                        alert.number = alert.number,
+                        "what an open alert tells of is no longer there"
+                    );
+                    let known = self.store.aliases_of_job(&alert.job_id).await?;
+                    let key = JobKey {
+                        cluster: alert.subject.cluster.clone(),
+                        namespace: String::new(),
+                        name: alert.subject.name.clone(),
+                    };
+                    self.work.batch.add(report::removed(&alert, &key, known));
+                }
                 continue;
             }
             let subject = &alert.subject;
@@ -453,18 +499,44 @@ impl Pipeline {
         Ok(())
     }
 
+    /// Whether the node or source of an alert is known to be there no more: the node was removed, or the source is no
+    /// longer configured.
+    fn left_us(&self, alert: &Alert, now: Timestamp) -> bool {
+        let subject = &alert.subject;
+        if alert.class == FailureClass::Source {
+            let known = self.sources.statuses(now);
+            // A source under another (`runai/prod`) is heard of only after that one was.
+            let settled = known
+                .iter()
+                .all(|status| status.state.last_success.is_some());
+            return settled
+                && !known
+                    .iter()
+                    .any(|status| status.state.source == subject.name);
+        }
+        self.settled(&format!("nodes@{}", subject.cluster), now)
+            && self
+                .estate
+                .read()
+                .unwrap_or_else(PoisonError::into_inner)
+                .node(&subject.cluster, &subject.name)
+                .is_none()
+    }
+
+    /// Whether a list was complete a while ago.
+    fn settled(&self, scope: &str, now: Timestamp) -> bool {
+        self.work
+            .lists
+            .get(scope)
+            .is_some_and(|done| now.duration_since(*done) >= LIST_SETTLES)
+    }
+
     /// Whether the sources that know a job by `aliases` have listed everything they have, a while ago.
     fn looked_at(&self, key: &JobKey, aliases: &[Alias], now: Timestamp) -> bool {
-        let settled = |scope: &str| {
-            self.work
-                .lists
-                .get(scope)
-                .is_some_and(|done| now.duration_since(*done) >= LIST_SETTLES)
-        };
         !aliases.is_empty()
             && aliases.iter().all(|alias| match alias {
-                Alias::Runai(_) => settled(RUNAI_SCOPE),
-                Alias::Kubernetes(_) => settled(&format!("pods@{}", key.cluster)),
+                Alias::Runai(_) => self.settled(RUNAI_SCOPE, now),
+                Alias::Kubernetes(_) => self.settled(&format!("pods@{}", key.cluster), now),
                 Alias::Source(_) => false,
             })
     }
@@ -486,6 +558,11 @@ impl Work {
             self.failed.insert(view, report.clone());
         }
         self.batch.add(report);
+    }
+
+    /// The project of what failed at `view`.
+    fn project_of(&self, view: &str) -> Option<&str> {
+        self.failed.get(view)?.subject.project.as_deref()
     }
 
     /// What failed is no longer there.
@@ -536,3 +613,6 @@ fn replaced(before: &JobReport, after: &JobReport) -> bool {
         .any(|a| new.iter().any(|b| a.source() == b.source()));
     common_source && !old.iter().any(|alias| new.contains(alias))
 }
+
+#[cfg(test)]
+mod tests;

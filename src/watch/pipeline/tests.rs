@@ -1,0 +1,253 @@
+//! What is told as gone, and what is only no longer looked at.
+
+use std::collections::HashMap;
+use std::sync::{Arc, RwLock};
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::Pipeline;
+use crate::alert::service::Alerts;
+use crate::alert::settings::Settings;
+use crate::alert::{AlertState, Severity};
+use crate::detect::Thresholds;
+use crate::estate::index::{Estate, RUNAI_SCOPE};
+use crate::estate::{Condition, Node, Phase, Workload};
+use crate::store::{AlertFilter, Store};
+use crate::watch::Observation;
+use crate::watch::control::{MonitoringControl, Projects};
+use crate::watch::sources::Sources;
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(1_790_000_000 + second).expect("a time in range")
+}
+
+fn failed(name: &str, project: &str) -> Observation {
+    Observation::Workload(Box::new(Workload {
+        id: format!("id-{name}"),
+        name: name.to_owned(),
+        kind: "Training".to_owned(),
+        project: project.to_owned(),
+        namespace: format!("runai-{project}"),
+        cluster_id: "prod".to_owned(),
+        phase: Phase::Failed,
+        phase_message: None,
+        phase_reason: None,
+        submitted_by: None,
+        created: at(-600),
+        phase_updated: Some(at(-60)),
+        completed: None,
+        requested_gpus: Some(1.0),
+        allocated_gpus: None,
+        idle_allocated_gpus: None,
+        requested_pods: Some(1),
+        running_pods: 0,
+        preemptible: None,
+        priority_class: None,
+        images: Vec::new(),
+        node_pools: Vec::new(),
+        conditions: Vec::new(),
+        can_suspend: true,
+        can_delete: true,
+        running_seconds: None,
+        pending_seconds: None,
+    }))
+}
+
+fn list(scope: &str, rows: Vec<Observation>) -> Vec<Observation> {
+    let started = Observation::ListStarted {
+        scope: scope.to_owned(),
+    };
+    let done = Observation::ListDone {
+        scope: scope.to_owned(),
+    };
+    std::iter::once(started).chain(rows).chain([done]).collect()
+}
+
+struct Scene {
+    pipeline: Pipeline,
+    store: Store,
+    control: MonitoringControl,
+    folder: std::path::PathBuf,
+}
+
+impl Drop for Scene {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+impl Scene {
+    async fn new() -> Self {
+        let folder = std::env::temp_dir().join(crate::store::new_id());
+        std::fs::create_dir(&folder).expect("a folder");
+        let url = format!("sqlite://{}", folder.join("test.db").display());
+        let store = Store::open(&url).await.expect("a database");
+        let control = MonitoringControl::open(store.clone(), Projects::All, at(0))
+            .await
+            .expect("a state");
+        let pipeline = Self::started(&store, &control);
+        Self {
+            pipeline,
+            store,
+            control,
+            folder,
+        }
+    }
+
+    fn started(store: &Store, control: &MonitoringControl) -> Pipeline {
+        Pipeline::new(
+            Arc::new(RwLock::new(Estate::new(Vec::new(), HashMap::new()))),
+            Alerts::new(store.clone(), Settings::default()),
+            store.clone(),
+            control.clone(),
+            Sources::default(),
+            Thresholds::default(),
+        )
+    }
+
+    /// The process ends and begins again.
+    fn restart(&mut self) {
+        self.pipeline = Self::started(&self.store, &self.control);
+    }
+
+    async fn sees(&mut self, observations: Vec<Observation>, now: Timestamp) {
+        for observation in observations {
+            self.pipeline.observe(observation, now);
+        }
+        self.settle(now).await;
+    }
+
+    async fn settle(&mut self, now: Timestamp) {
+        if let Some(handing) = self.pipeline.hand_over(now) {
+            handing.await.1.expect("saved");
+        }
+    }
+
+    /// Name, whether it is over, and severity of every alert.
+    async fn alerts(&self) -> Vec<(String, bool, Severity)> {
+        let all = AlertFilter {
+            resolved: true,
+            ..AlertFilter::default()
+        };
+        let mut alerts: Vec<_> = self
+            .store
+            .alerts(all)
+            .await
+            .expect("alerts")
+            .into_iter()
+            .map(|alert| {
+                let over = alert.state == AlertState::Resolved;
+                (alert.subject.name, over, alert.severity)
+            })
+            .collect();
+        alerts.sort_by(|a, b| a.0.cmp(&b.0));
+        alerts
+    }
+
+    async fn over(&self) -> Vec<(String, bool)> {
+        let alerts = self.alerts().await.into_iter();
+        alerts.map(|(name, over, _)| (name, over)).collect()
+    }
+}
+
+#[tokio::test]
+async fn a_job_out_of_the_narrowed_scope_is_not_told_as_gone() {
+    let mut scene = Scene::new().await;
+    let both = || vec![failed("bert", "nlp"), failed("sums", "etl")];
+    scene.sees(list(RUNAI_SCOPE, both()), at(0)).await;
+
+    scene
+        .control
+        .start(Some("etl".to_owned()), None, "mira", at(10))
+        .await
+        .expect("saved");
+    let narrowed = list(RUNAI_SCOPE, vec![failed("sums", "etl")]);
+    scene.sees(narrowed, at(11)).await;
+    let open = |name: &str| (name.to_owned(), false);
+    assert_eq!(scene.over().await, [open("bert"), open("sums")]);
+
+    // Then it really goes away while nobody looks, which is noticed when somebody does.
+    scene
+        .control
+        .start(None, None, "mira", at(20))
+        .await
+        .expect("saved");
+    let wide = list(RUNAI_SCOPE, vec![failed("sums", "etl")]);
+    scene.sees(wide, at(21)).await;
+    scene.pipeline.compare(at(30)).await.expect("compared");
+    scene.settle(at(30)).await;
+    assert_eq!(
+        scene.over().await,
+        [open("bert"), open("sums")],
+        "too early"
+    );
+    scene.pipeline.compare(at(90)).await.expect("compared");
+    scene.settle(at(90)).await;
+    assert_eq!(
+        scene.over().await,
+        [("bert".to_owned(), true), open("sums")]
+    );
+}
+
+#[tokio::test]
+async fn a_node_that_was_removed_while_nobody_ran_is_no_longer_alerted() {
+    let mut scene = Scene::new().await;
+    let silent = Node {
+        cluster: "prod".to_owned(),
+        name: "gpu-07".to_owned(),
+        uid: "uid-node".to_owned(),
+        created: at(-9_000),
+        unschedulable: false,
+        taints: Vec::new(),
+        conditions: vec![Condition {
+            kind: "Ready".to_owned(),
+            status: "Unknown".to_owned(),
+            reason: None,
+            message: None,
+            since: Some(at(-300)),
+        }],
+        allocatable_gpus: 8.0,
+        capacity_gpus: 8.0,
+        gpu_type: None,
+        node_pool: None,
+    };
+    let nodes = vec![Observation::Node(Box::new(silent))];
+    scene.sees(list("nodes@prod", nodes), at(0)).await;
+    assert_eq!(scene.over().await, [("gpu-07".to_owned(), false)]);
+
+    scene.restart();
+    scene.pipeline.compare(at(90)).await.expect("compared");
+    scene.settle(at(90)).await;
+    assert_eq!(
+        scene.over().await,
+        [("gpu-07".to_owned(), false)],
+        "nothing was listed yet"
+    );
+    scene.sees(list("nodes@prod", Vec::new()), at(100)).await;
+    let later = at(100) + SignedDuration::from_secs(60);
+    scene.pipeline.compare(later).await.expect("compared");
+    scene.settle(later).await;
+    assert_eq!(scene.over().await, [("gpu-07".to_owned(), true)]);
+}
+
+#[tokio::test]
+async fn the_first_failures_of_an_unfinished_list_are_no_share_of_the_estate() {
+    let mut scene = Scene::new().await;
+    let mut page: Vec<Observation> = (0..30)
+        .map(|n| failed(&format!("job-{n}"), "nlp"))
+        .collect();
+    page.insert(
+        0,
+        Observation::ListStarted {
+            scope: RUNAI_SCOPE.to_owned(),
+        },
+    );
+    scene.sees(page, at(0)).await;
+    let alerts = scene.alerts().await;
+    assert_eq!(alerts.len(), 30);
+    assert!(
+        alerts
+            .iter()
+            .all(|(_, _, severity)| *severity == Severity::Medium)
+    );
+}
