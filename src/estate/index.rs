@@ -66,17 +66,10 @@ impl Job {
         for id in self.pods.iter().filter_map(|pod| pod.runai_id.as_ref()) {
             aliases.insert(JobAlias::Runai(id.clone()));
         }
-        // Children of another controller that we hold (a Job of a CronJob keeps its own name) are not aliases.
-        let held: HashSet<&str> = self.controllers.iter().map(|c| c.uid.as_str()).collect();
+        // Parts of another controller that we hold are aliases too: whoever saw them first, before the whole was listed,
+        // knows the run by them.
         for controller in &self.controllers {
-            let child = controller
-                .owner
-                .as_ref()
-                .and_then(|o| o.uid.as_deref())
-                .is_some_and(|uid| held.contains(uid));
-            if !child {
-                aliases.insert(JobAlias::Kubernetes(controller.uid.clone()));
-            }
+            aliases.insert(JobAlias::Kubernetes(controller.uid.clone()));
         }
         if self.controllers.is_empty() {
             for pod in &self.pods {
@@ -480,6 +473,7 @@ impl Estate {
         };
         let seen = self.generation(&format!("pods@{}", pod.cluster));
         let uid = pod.uid.clone();
+        changed.extend(self.leave_other(&uid, &key));
         let node = pod.node.clone().map(|name| (pod.cluster.clone(), name));
         let waiting = self.take_unplaced(&uid);
         let (job, shared) = self.entry(key);
@@ -523,6 +517,7 @@ impl Estate {
         };
         let seen = self.generation(&controllers_scope(&controller.kind, &controller.cluster));
         let uid = controller.uid.clone();
+        changed.extend(self.leave_other(&uid, &key));
         let waiting = self.take_unplaced(&uid);
         let (job, shared) = self.entry(key);
         match job
@@ -640,6 +635,19 @@ impl Estate {
             .partition(|e: &Event| e.object.uid.as_deref() == Some(uid));
         self.unplaced = rest;
         Vec::from(mine)
+    }
+
+    /// An object whose labels now name another job than before leaves the one it was in.
+    fn leave_other(&mut self, uid: &str, key: &JobKey) -> Vec<JobKey> {
+        if self
+            .objects
+            .get(uid)
+            .is_some_and(|placed| *placed.key != *key)
+        {
+            self.drop_object(uid)
+        } else {
+            Vec::new()
+        }
     }
 
     fn drop_object(&mut self, uid: &str) -> Vec<JobKey> {
