@@ -1,6 +1,6 @@
 //! What a container's state says.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::{Assessment, FailureClass, RESTART_WINDOW, Symptom, Thresholds};
 use crate::estate::{Container, ContainerState, Pod, Termination};
@@ -75,11 +75,9 @@ pub(super) fn assess(
                 .filter(|end| end.reason.as_deref() == Some("OOMKilled"))
             {
                 let since = end.finished.unwrap_or(now);
-                let window =
-                    SignedDuration::try_from(RESTART_WINDOW).unwrap_or(SignedDuration::MAX);
-                if now.duration_since(since) <= window {
-                    found.now(about(ended(pod, part, end, since)));
-                }
+                found.within(RESTART_WINDOW, since, now, || {
+                    about(ended(pod, part, end, since))
+                });
             }
         }
         ContainerState::Waiting { .. }

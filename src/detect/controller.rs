@@ -9,13 +9,12 @@ use crate::estate::{Condition, Controller};
 /// A controller's events older than this no longer describe the present.
 const FRESH: SignedDuration = SignedDuration::from_mins(15);
 
-/// True where the controller states success, suspension, or that it is going away.
+/// True where the controller states success or suspension.
 pub(super) fn ended_well(controller: &Controller) -> bool {
-    controller.owner.is_none()
-        && (controller.suspended
-            || ["Complete", "Succeeded", "SuccessCriteriaMet"]
-                .iter()
-                .any(|kind| holds(&controller.conditions, kind)))
+    controller.suspended
+        || ["Complete", "Succeeded", "SuccessCriteriaMet"]
+            .iter()
+            .any(|kind| holds(&controller.conditions, kind))
 }
 
 pub(super) fn assess(
@@ -132,15 +131,16 @@ fn refused_pods(job: &Job, controller: &Controller, now: Timestamp, found: &mut 
         event.reason == "FailedCreate"
             && event.object.kind != "Pod"
             && event.object.name.starts_with(&controller.name)
-            && now.duration_since(event.last) < FRESH
     });
     if let Some(event) = refusal {
         let since = event.first.unwrap_or(event.last);
-        found.now(Symptom::new(
-            FailureClass::Blocked,
-            "FailedCreate",
-            event.message.clone(),
-            since,
-        ));
+        found.within(FRESH, event.last, now, || {
+            Symptom::new(
+                FailureClass::Blocked,
+                "FailedCreate",
+                event.message.clone(),
+                since,
+            )
+        });
     }
 }

@@ -11,10 +11,11 @@ const FRESH: SignedDuration = SignedDuration::from_mins(30);
 /// Run:AI's scheduler (KAI) deletes pods outright and says so in a Normal `Evict` event on the pod group; the default
 /// scheduler says `Preempted` on the pod.
 pub(super) fn assess(job: &Job, now: Timestamp, found: &mut Assessment) {
-    let taken = job.events.iter().rev().find(|event| {
-        (event.reason == "Evict" || event.reason == "Preempted")
-            && now.duration_since(event.last) < FRESH
-    });
+    let taken = job
+        .events
+        .iter()
+        .rev()
+        .find(|event| event.reason == "Evict" || event.reason == "Preempted");
     let Some(event) = taken else { return };
     let action = event
         .annotations
@@ -32,15 +33,15 @@ pub(super) fn assess(job: &Job, now: Timestamp, found: &mut Assessment) {
         Some("consolidation") => "Consolidated",
         _ => "Preempted",
     };
-    found.now(
+    found.within(FRESH, event.last, now, || {
         Symptom::new(
             FailureClass::Disrupted,
             state,
             event.message.clone(),
             event.last,
         )
-        .expected(),
-    );
+        .expected()
+    });
 }
 
 /// The states that mean that the scheduler gave a job's place to another.

@@ -10,8 +10,6 @@ mod node;
 mod pod;
 mod workload;
 
-use std::time::Duration;
-
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -96,7 +94,7 @@ impl Default for Thresholds {
 }
 
 /// Frequent restarts: more than 0.1 a minute over 15 minutes, that is two or more in the window.
-const RESTART_WINDOW: Duration = Duration::from_mins(15);
+const RESTART_WINDOW: SignedDuration = SignedDuration::from_mins(15);
 const RESTARTS_IN_WINDOW: usize = 2;
 
 /// What is wrong with a job now, and when to look again though nothing is seen of it.
@@ -122,6 +120,24 @@ impl Assessment {
     fn now(&mut self, symptom: Symptom) {
         self.symptoms.push(symptom);
     }
+
+    /// Adds a symptom that holds for `window` after `at`, and asks to be looked at when that is over: nothing else may
+    /// change then.
+    fn within(
+        &mut self,
+        window: SignedDuration,
+        at: Timestamp,
+        now: Timestamp,
+        symptom: impl FnOnce() -> Symptom,
+    ) {
+        // One second more, because the last moment still counts.
+        let over = at.saturating_add(window + SignedDuration::from_secs(1));
+        let over = over.unwrap_or(Timestamp::MAX);
+        if over > now {
+            self.recheck = Some(self.recheck.map_or(over, |earlier| earlier.min(over)));
+            self.symptoms.push(symptom());
+        }
+    }
 }
 
 /// Judges a job. Symptoms are ordered: real before expected, specific before wrappers, oldest first.
@@ -133,9 +149,7 @@ pub fn assess(job: &Job, estate: &Estate, thresholds: &Thresholds, now: Timestam
     for controller in &job.controllers {
         controller::assess(job, controller, thresholds, now, &mut found);
     }
-    let finished = job.controllers.iter().any(controller::ended_well)
-        || job.workload.as_ref().is_some_and(workload::ended_well);
-    if !finished {
+    if !said_to_have_ended_well(job) {
         for pod in job.current_pods() {
             pod::assess(job, pod, estate, thresholds, now, &mut found);
         }
@@ -159,13 +173,20 @@ pub fn assess(job: &Job, estate: &Estate, thresholds: &Thresholds, now: Timestam
 
 /// True where the job reached its end without a failure, or people or policy stopped it.
 pub fn ended_well(job: &Job) -> bool {
-    job.controllers.iter().any(controller::ended_well)
-        || job.workload.as_ref().is_some_and(workload::ended_well)
+    said_to_have_ended_well(job)
         || (!job.pods.is_empty()
             && job
                 .current_pods()
                 .iter()
                 .all(|pod| pod.phase == "Succeeded"))
+}
+
+/// Run:AI says so, or every controller of the job that is no part of another. One of several is not enough: a Job that
+/// is done may share its name with a Deployment that is not.
+fn said_to_have_ended_well(job: &Job) -> bool {
+    let mut top = job.top_controllers().peekable();
+    job.workload.as_ref().is_some_and(workload::ended_well)
+        || (top.peek().is_some() && top.all(controller::ended_well))
 }
 
 impl Symptom {

@@ -1,6 +1,6 @@
 //! What a pod's own status says: its phase, conditions and how long it has been so.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::{
     Assessment, FailureClass, RESTART_WINDOW, RESTARTS_IN_WINDOW, Symptom, Thresholds, container,
@@ -36,6 +36,10 @@ pub(super) fn assess(
         let detail = format!("pod {} has been terminating since {asked}", pod.name);
         let symptom = Symptom::new(FailureClass::Stuck, "Terminating", detail, asked).of_pod(pod);
         found.after(thresholds.terminating_seconds, now, symptom);
+        // Five minutes after its node fell silent the platform wants the pod gone. That repairs nothing by itself.
+        if !pod.has_ended() && !job.has_replaced(pod) {
+            lost_node(pod, estate, thresholds, now, found);
+        }
         return;
     }
     if let Some(symptom) = disrupted(pod) {
@@ -47,7 +51,8 @@ pub(super) fn assess(
         container::assess(pod, part, thresholds, now, found);
     }
     let said_by_container = found.symptoms.len() > before;
-    if pod.phase == "Failed" && !said_by_container {
+    // A reason of its own (DeadlineExceeded) explains why the containers were ended; without one they tell more.
+    if pod.phase == "Failed" && (!said_by_container || pod.reason.is_some()) {
         let state = pod.reason.as_deref().unwrap_or("Failed");
         let detail = pod
             .message
@@ -237,12 +242,8 @@ fn probes(job: &Job, pod: &Pod, thresholds: &Thresholds, now: Timestamp, found: 
 }
 
 fn restarting(job: &Job, pod: &Pod, now: Timestamp, found: &mut Assessment) {
-    let window = SignedDuration::try_from(RESTART_WINDOW).unwrap_or(SignedDuration::MAX);
-    let recent = job
-        .restarts
-        .iter()
-        .filter(|at| now.duration_since(**at) <= window)
-        .count();
+    let in_window = |at: &&Timestamp| now.duration_since(**at) <= RESTART_WINDOW;
+    let recent = job.restarts.iter().filter(in_window).count();
     let restarted = pod
         .containers
         .iter()
@@ -254,17 +255,16 @@ fn restarting(job: &Job, pod: &Pod, now: Timestamp, found: &mut Assessment) {
             .as_ref()
             .and_then(|end| end.finished)
             .unwrap_or(now);
-        if now.duration_since(since) > window {
-            return;
-        }
-        let detail = format!(
-            "{recent} restarts within 15 minutes; {} of {} restarted last",
-            part.name, pod.name
-        );
-        let mut symptom =
-            Symptom::new(FailureClass::Crashed, "FrequentRestarts", detail, since).of_pod(pod);
-        symptom.container = Some(part.name.clone());
-        found.now(symptom.wrapping());
+        found.within(RESTART_WINDOW, since, now, || {
+            let detail = format!(
+                "{recent} restarts within 15 minutes; {} of {} restarted last",
+                part.name, pod.name
+            );
+            let mut symptom =
+                Symptom::new(FailureClass::Crashed, "FrequentRestarts", detail, since).of_pod(pod);
+            symptom.container = Some(part.name.clone());
+            symptom.wrapping()
+        });
     }
 }
 

@@ -531,3 +531,124 @@ fn a_finished_job_is_not_judged_by_its_earlier_pods() {
     assert!(scene.says(at(4)).is_empty());
     assert!(ended_well(scene.job()));
 }
+
+fn replica(name: &str, phase: &str, created: i64, ready: bool) -> Pod {
+    let mut replica = pod(
+        name,
+        phase,
+        ContainerState::Running {
+            started: Some(at(created)),
+        },
+    );
+    replica.created = at(created);
+    replica.owner = Some(ObjectRef {
+        kind: "ReplicaSet".to_owned(),
+        name: "bert-66c9".to_owned(),
+        uid: Some("uid-rs".to_owned()),
+    });
+    if ready {
+        replica.conditions = vec![condition("Ready", "True", "", at(created))];
+    }
+    replica
+}
+
+#[test]
+fn an_evicted_replica_counts_until_another_took_its_place() {
+    let mut evicted = replica("bert-66c9-a", "Failed", 0, false);
+    evicted.reason = Some("Evicted".to_owned());
+    let scene = Scene::new().pod(evicted);
+    let scene = scene.pod(replica("bert-66c9-b", "Running", 1, false));
+    assert_eq!(scene.says(at(2)), ["Disrupted/Evicted"]);
+    let scene = scene.pod(replica("bert-66c9-b", "Running", 1, true));
+    assert!(scene.says(at(3)).is_empty());
+}
+
+#[test]
+fn a_finished_job_does_not_hide_a_service_of_the_same_name() {
+    let mut done = controller("Job", vec![condition("Complete", "True", "", at(1))]);
+    done.uid = "uid-job".to_owned();
+    let scene = Scene::new()
+        .controller(done)
+        .controller(controller("Deployment", Vec::new()))
+        .pod(pod("bert-66c9-a", "Running", waiting("CrashLoopBackOff")));
+    assert_eq!(scene.says(at(3)), ["~Crashed/CrashLoopBackOff"]);
+    assert!(!ended_well(scene.job()));
+}
+
+#[test]
+fn a_finished_run_of_a_cron_job_is_not_judged_by_its_earlier_pods() {
+    let mut run = controller("Job", vec![condition("Complete", "True", "", at(3))]);
+    run.desired = 2;
+    run.owner = Some(ObjectRef {
+        kind: "CronJob".to_owned(),
+        name: "nightly".to_owned(),
+        uid: Some("uid-cron".to_owned()),
+    });
+    let failed = ContainerState::Terminated(end(1, "Error", at(1)));
+    let scene = Scene::new()
+        .controller(run)
+        .pod(pod("bert-1", "Failed", failed));
+    assert!(scene.says(at(4)).is_empty());
+    assert!(ended_well(scene.job()));
+}
+
+#[test]
+fn what_holds_for_a_while_is_looked_at_again_when_that_is_over() {
+    let mut running = pod(
+        "bert-x",
+        "Running",
+        ContainerState::Running {
+            started: Some(at(1)),
+        },
+    );
+    running.containers[0].last = Some(end(137, "OOMKilled", at(1)));
+    let scene = Scene::new().pod(running);
+    let judged = scene.judged(at(2));
+    assert_eq!(judged.symptoms.len(), 1);
+    let again = judged.recheck.expect("a time to look again");
+    assert!(scene.judged(again).symptoms.is_empty());
+}
+
+#[test]
+fn a_pod_that_is_to_leave_a_silent_node_is_still_in_trouble() {
+    let node = Node {
+        cluster: "prod".to_owned(),
+        name: "gpu-07".to_owned(),
+        uid: "uid-node".to_owned(),
+        created: at(0),
+        unschedulable: false,
+        taints: Vec::new(),
+        conditions: vec![condition("Ready", "Unknown", "NodeStatusUnknown", at(1))],
+        allocatable_gpus: 8.0,
+        capacity_gpus: 8.0,
+        gpu_type: None,
+        node_pool: None,
+    };
+    let mut leaving = pod(
+        "bert-x",
+        "Running",
+        ContainerState::Running {
+            started: Some(at(0)),
+        },
+    );
+    leaving.deleting = Some(at(6));
+    let scene = Scene::new()
+        .sees(Observation::Node(Box::new(node)))
+        .pod(leaving);
+    assert_eq!(scene.says(at(8)), ["Disrupted/NodeNotReady"]);
+}
+
+#[test]
+fn a_pod_that_ran_out_of_time_says_so_beside_how_its_container_ended() {
+    let mut late = pod(
+        "bert-x",
+        "Failed",
+        ContainerState::Terminated(end(137, "Error", at(2))),
+    );
+    late.reason = Some("DeadlineExceeded".to_owned());
+    let says = Scene::new().pod(late).says(at(3));
+    assert!(
+        says.contains(&"Crashed/DeadlineExceeded".to_owned()),
+        "{says:?}"
+    );
+}

@@ -89,6 +89,25 @@ impl Job {
         aliases.into_iter().collect()
     }
 
+    /// The controllers that are no part of another that we hold. A Job of a CronJob stands for itself.
+    pub fn top_controllers(&self) -> impl Iterator<Item = &Controller> {
+        let held: HashSet<&str> = self.controllers.iter().map(|c| c.uid.as_str()).collect();
+        self.controllers.iter().filter(move |controller| {
+            let owner = controller.owner.as_ref().and_then(|o| o.uid.as_deref());
+            !owner.is_some_and(|uid| held.contains(uid))
+        })
+    }
+
+    /// True where a Deployment's pod has a younger one that is ready: what befell the older is over, though the object
+    /// stays, an evicted pod for weeks.
+    pub fn has_replaced(&self, pod: &Pod) -> bool {
+        let of_deployment = |pod: &Pod| pod.owner.as_ref().is_some_and(|o| o.kind == "ReplicaSet");
+        of_deployment(pod)
+            && self.live_pods().any(|other| {
+                other.created > pod.created && of_deployment(other) && other.is_ready()
+            })
+    }
+
     /// When this run came into being, by the earliest source.
     pub fn created(&self) -> Option<Timestamp> {
         self.workload
@@ -189,9 +208,14 @@ impl Job {
     }
 
     /// The pods of the present attempt: of those that share an owner and rank, the newest; of a Job without ranks, as
-    /// many of the newest as it runs at once. Earlier ones were superseded by a retry.
+    /// many of the newest as it runs at once. Earlier ones were superseded by a retry, and a Deployment's that ended by
+    /// those that took their place.
     pub fn current_pods(&self) -> Vec<&Pod> {
-        let mut newest: Vec<&Pod> = self.pods.iter().collect();
+        let mut newest: Vec<&Pod> = self
+            .pods
+            .iter()
+            .filter(|pod| !(pod.has_ended() && self.has_replaced(pod)))
+            .collect();
         newest.sort_by(|a, b| b.created.cmp(&a.created).then_with(|| b.name.cmp(&a.name)));
         let mut taken: HashMap<(&str, Option<u32>), u32> = HashMap::new();
         newest.retain(|pod| {
