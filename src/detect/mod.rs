@@ -14,6 +14,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::estate::index::{Estate, Job};
+use crate::redact;
 
 pub use node::node_symptoms;
 
@@ -96,6 +97,8 @@ impl Default for Thresholds {
 /// Frequent restarts: more than 0.1 a minute over 15 minutes, that is two or more in the window.
 const RESTART_WINDOW: SignedDuration = SignedDuration::from_mins(15);
 const RESTARTS_IN_WINDOW: usize = 2;
+/// Characters of a symptom's detail; Kubernetes lets a termination message have 4,096.
+const DETAIL: usize = 2_000;
 
 /// What is wrong with a job now, and when to look again though nothing is seen of it.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -199,7 +202,9 @@ impl Symptom {
         Self {
             class,
             state: state.into(),
-            detail: detail.into(),
+            // Messages of containers are their last log lines where the pod says so, secrets included; from here they
+            // go into alerts, timelines and JSON.
+            detail: redact::line(&detail.into(), DETAIL),
             pod: None,
             container: None,
             node: None,

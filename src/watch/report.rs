@@ -11,6 +11,7 @@ use crate::alert::{Alert, Subject};
 use crate::detect::{FailureClass, Symptom, ended_well};
 use crate::estate::index::Job;
 use crate::estate::{JobKey, Node};
+use crate::redact;
 
 /// The kind by which an alert calls a node.
 pub const NODE_KIND: &str = "Node";
@@ -121,7 +122,7 @@ pub fn of_source(name: &str, trouble: Option<(&str, Timestamp, String)>) -> JobR
     let symptoms = trouble.into_iter().map(|(state, since, detail)| Symptom {
         class: FailureClass::Source,
         state: state.to_owned(),
-        detail: format!("source {name}: {detail}"),
+        detail: redact::line(&format!("source {name}: {detail}"), 1_000),
         pod: None,
         container: None,
         node: None,
