@@ -16,6 +16,8 @@ const SUMMARY: usize = 1_024;
 const KEY: usize = 255;
 /// The documentation asks for 30 s between tries after a rate limit.
 const RATE_LIMIT_WAIT: Duration = Duration::from_secs(30);
+/// More than this is taken for a mistake; times far enough ahead cannot even be added to the clock.
+const LONGEST_WAIT: Duration = Duration::from_hours(1);
 
 /// Where and how events are sent.
 #[derive(Clone, Debug)]
@@ -170,7 +172,9 @@ impl PagerDuty {
                     .get("retry-after")
                     .and_then(|value| value.to_str().ok()?.parse().ok());
                 Err(PagerError::RateLimited {
-                    retry_after: stated.map_or(RATE_LIMIT_WAIT, Duration::from_secs),
+                    retry_after: stated
+                        .map_or(RATE_LIMIT_WAIT, Duration::from_secs)
+                        .min(LONGEST_WAIT),
                 })
             }
             StatusCode::BAD_REQUEST => {

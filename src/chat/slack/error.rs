@@ -6,6 +6,8 @@ use slack_morphism::errors::SlackClientError;
 
 /// How long to wait after a rate limit that does not say.
 const UNSTATED_WAIT: Duration = Duration::from_secs(30);
+/// More than this is taken for a mistake; times far enough ahead cannot even be added to the clock.
+const LONGEST_WAIT: Duration = Duration::from_hours(1);
 
 #[derive(Debug, thiserror::Error)]
 pub enum SlackError {
@@ -228,7 +230,7 @@ impl From<SlackClientError> for SlackError {
                 api.http_response_body.as_deref().unwrap_or_default(),
             ),
             SlackClientError::RateLimitError(limit) => Self::RateLimited {
-                retry_after: limit.retry_after.unwrap_or(UNSTATED_WAIT),
+                retry_after: limit.retry_after.unwrap_or(UNSTATED_WAIT).min(LONGEST_WAIT),
             },
             SlackClientError::HttpError(http) => Self::of_status(
                 http.status_code.as_u16(),

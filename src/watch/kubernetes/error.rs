@@ -38,6 +38,9 @@ pub enum KubeError {
 /// How long to wait where a rate limit does not say: what API servers themselves send by priority and fairness.
 const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(1);
 
+/// More than this is taken for a mistake; times far enough ahead cannot even be added to the clock.
+const LONGEST_RETRY_AFTER: Duration = Duration::from_hours(1);
+
 /// Longest text taken over from an answer: enough for a sentence, short enough for a status line.
 const MESSAGE_CHARS: usize = 300;
 
@@ -62,7 +65,9 @@ impl KubeError {
             404 => Self::NotFound { message },
             409 => Self::Conflict { message },
             429 => Self::RateLimited {
-                retry_after: retry_after.unwrap_or(DEFAULT_RETRY_AFTER),
+                retry_after: retry_after
+                    .unwrap_or(DEFAULT_RETRY_AFTER)
+                    .min(LONGEST_RETRY_AFTER),
             },
             _ => Self::Rejected { status, message },
         }
