@@ -142,7 +142,9 @@ impl Store {
                 .map_err(StoreError::Open)?
                 .create_if_missing(true)
                 .journal_mode(SqliteJournalMode::Wal)
-                .synchronous(SqliteSynchronous::Normal)
+                // With less, a machine that loses power forgets the last commits: the mark that an action was
+                // started among them, and it would be started again.
+                .synchronous(SqliteSynchronous::Full)
                 .busy_timeout(ACQUIRE_TIMEOUT)
                 .foreign_keys(true);
             let write = SqlitePoolOptions::new()
