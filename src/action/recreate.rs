@@ -15,6 +15,9 @@ use crate::watch::kubernetes::client::{ClusterClient, KubeError};
 /// How often it is looked whether the deleted Job is gone. The whole wait ends with the action's time-out.
 const GONE_PAUSE: Duration = Duration::from_secs(1);
 
+/// Said when the Job is deleted and not made anew.
+pub(super) const MANIFEST_KEPT: &str = "its manifest is kept with this execution";
+
 /// Labels that the Job controller puts on a Job and its template; a new Job gets its own.
 const CONTROLLER_LABELS: [&str; 4] = [
     "controller-uid",
@@ -114,10 +117,10 @@ pub(super) async fn carry_out(cluster: &ClusterClient, plan: Plan) -> Result<Str
         )),
         Err(error) => Err(match sent(error) {
             ActionError::Unknown(why) => ActionError::Unknown(format!(
-                "the Job was deleted; whether it was made anew is unknown: {why}; its manifest is kept with this execution"
+                "the Job was deleted; whether it was made anew is unknown: {why}; {MANIFEST_KEPT}"
             )),
             ActionError::Changed(why) | ActionError::Refused(why) => ActionError::Refused(format!(
-                "the Job was deleted, but making it anew failed: {why}; its manifest is kept with this execution"
+                "the Job was deleted, but making it anew failed: {why}; {MANIFEST_KEPT}"
             )),
         }),
     }

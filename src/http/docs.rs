@@ -37,6 +37,7 @@ const CONTENT_POLICY: &str = "default-src 'none'; script-src 'self'; style-src '
         api::approvals::list,
         api::approvals::decide,
         api::approvals::actions,
+        api::approvals::manifest,
         api::monitoring::status,
         api::monitoring::start,
         api::monitoring::stop,

@@ -12,6 +12,7 @@ use crate::http::Shared;
 use crate::http::access::Caller;
 use crate::http::extract::{Json as Body, Path, Query};
 use crate::http::problem::{Problem, of_answer};
+use crate::http::token::Role;
 use crate::safety::ApprovalState;
 
 /// Which approvals.
@@ -119,4 +120,25 @@ pub(in crate::http) async fn actions(
             .collect(),
         next: None,
     }))
+}
+
+/// What a Job was made from before it was deleted to be made anew
+///
+/// For people to apply when nightbell died, or failed, between the two. It stands as the cluster had it, secrets in
+/// its environment included, and so needs the role admin.
+#[utoipa::path(get, path = "/api/v1/actions/{id}/manifest", tag = "approvals",
+    params(("id" = String, Path, description = "of the action")),
+    responses((status = 200, body = Object), (status = 403, description = "needs the role admin"),
+        (status = 404, description = "no such action, or none that deletes")))]
+pub(in crate::http) async fn manifest(
+    State(shared): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+) -> Result<Json<Value>, Problem> {
+    caller.needs(Role::Admin)?;
+    let memory = shared.store.execution_memory(&id).await?;
+    memory
+        .and_then(|mut memory| memory.get_mut("manifest").map(Value::take))
+        .map(Json)
+        .ok_or_else(|| Problem::not_found("no manifest is kept for this action"))
 }

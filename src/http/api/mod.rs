@@ -44,6 +44,7 @@ pub(super) fn routes() -> Router<Shared> {
         .route("/approvals", get(approvals::list))
         .route("/approvals/{id}/decide", post(approvals::decide))
         .route("/actions", get(approvals::actions))
+        .route("/actions/{id}/manifest", get(approvals::manifest))
         .route("/monitoring/status", get(monitoring::status))
         .route("/monitoring/start", post(monitoring::start))
         .route("/monitoring/stop", post(monitoring::stop))
