@@ -7,15 +7,19 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use futures_util::StreamExt as _;
 use futures_util::future::{BoxFuture, join_all};
+use futures_util::stream::FuturesUnordered;
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, info, info_span, warn};
 
+use super::ActionKind;
+use super::recreate::MANIFEST_KEPT;
 use super::systems::{ActionError, Prepared, Seen, Systems};
 use crate::safety::{
-    Answered, Approval, Execution, ExecutionState, Observed, Permit, Safety, Start,
+    Answered, Approval, ApprovalState, Execution, ExecutionState, Observed, Permit, Safety, Start,
 };
 use crate::store::{Effect, EffectKind, Result, Store, new_id};
 
@@ -61,8 +65,8 @@ pub enum Report {
     },
 }
 
-/// Tells people: the alert's note and thread.
-pub type Reporter = Arc<dyn Fn(Report) -> BoxFuture<'static, ()> + Send + Sync>;
+/// Tells people: the alert's note and thread. What cannot be told for now is told again later.
+pub type Reporter = Arc<dyn Fn(Report) -> BoxFuture<'static, Result<()>> + Send + Sync>;
 
 /// Executions claimed at once; the gate lets no more than a few run anyway.
 const CLAIMED: i64 = 8;
@@ -93,6 +97,13 @@ struct Clock {
 }
 
 impl Clock {
+    fn at(began: Timestamp) -> Self {
+        Self {
+            began,
+            since: Instant::now(),
+        }
+    }
+
     fn now(self) -> Timestamp {
         let passed = SignedDuration::try_from(self.since.elapsed()).unwrap_or(SignedDuration::MAX);
         self.began.saturating_add(passed).unwrap_or(Timestamp::MAX)
@@ -119,23 +130,32 @@ impl Executor {
         }
     }
 
-    /// Works until `stop`. What is in hand then is finished, which the supervisor's grace period bounds.
+    /// Works until `stop`. What is in hand then is finished, which the supervisor's grace period bounds. An action that
+    /// takes its time keeps no other waiting.
     pub async fn run(&self, stop: CancellationToken) {
+        let mut in_hand = FuturesUnordered::new();
         while !stop.is_cancelled() {
-            let worked = match self.turn(Timestamp::now()).await {
-                Ok(worked) => worked,
+            let clock = Clock::at(Timestamp::now());
+            let claimed = match self.claim(clock.began).await {
+                Ok(claimed) => claimed,
                 Err(error) => {
                     warn!(error = %error, "the executor could not reach the database; it tries again");
-                    0
+                    Vec::new()
                 }
             };
-            if worked == 0 {
+            let none_claimed = claimed.is_empty();
+            for (kind, effect) in claimed {
+                in_hand.push(self.carry_through(kind, effect, clock));
+            }
+            if none_claimed {
                 tokio::select! {
                     () = stop.cancelled() => {}
+                    Some(()) = in_hand.next(), if !in_hand.is_empty() => {}
                     () = tokio::time::sleep(IDLE) => {}
                 }
             }
         }
+        while in_hand.next().await.is_some() {}
     }
 
     /// Carries out what is due at `now` and returns how much that was.
@@ -143,10 +163,19 @@ impl Executor {
     /// # Errors
     /// When the queue cannot be read. Faults of single effects are logged and tried again.
     pub async fn turn(&self, now: Timestamp) -> Result<usize> {
-        let clock = Clock {
-            began: now,
-            since: Instant::now(),
-        };
+        let clock = Clock::at(now);
+        let claimed = self.claim(now).await?;
+        let worked = claimed.len();
+        join_all(
+            claimed
+                .into_iter()
+                .map(|(kind, effect)| self.carry_through(kind, effect, clock)),
+        )
+        .await;
+        Ok(worked)
+    }
+
+    async fn claim(&self, now: Timestamp) -> Result<Vec<(EffectKind, Effect)>> {
         let mut claimed = Vec::new();
         for kind in [
             EffectKind::Execute,
@@ -161,40 +190,40 @@ impl Executor {
                 .await?;
             claimed.extend(effects.into_iter().map(|effect| (kind, effect)));
         }
-        let worked = claimed.len();
-        join_all(claimed.into_iter().map(async |(kind, effect)| {
-            let span = info_span!("effect", effect.id = %effect.id, effect.kind = kind.as_str());
-            let done = self
-                .work(kind, &effect, clock)
-                .instrument(span.clone())
-                .await;
-            let settled = match done {
-                Ok(Done::Finished) => {
-                    self.store
-                        .finish_effect(&effect, &self.owner, clock.now())
-                        .await
-                }
-                Ok(Done::Again(at)) => {
-                    self.store
-                        .retry_effect(&effect, &self.owner, "observing", at)
-                        .await
-                }
-                Err(error) => {
-                    let _in = span.enter();
-                    warn!(error = %error, "an effect could not be worked on; it is tried again");
-                    let at = clock.now().saturating_add(RETRY).unwrap_or(Timestamp::MAX);
-                    self.store
-                        .retry_effect(&effect, &self.owner, &error.to_string(), at)
-                        .await
-                }
-            };
-            if let Err(error) = settled {
-                // Its claim runs out, and then it is worked on again; each step says by itself whether it was done.
-                warn!(error = %error, effect.id = %effect.id, "an effect could not be settled");
+        Ok(claimed)
+    }
+
+    async fn carry_through(&self, kind: EffectKind, effect: Effect, clock: Clock) {
+        let span = info_span!("effect", effect.id = %effect.id, effect.kind = kind.as_str());
+        let done = self
+            .work(kind, &effect, clock)
+            .instrument(span.clone())
+            .await;
+        let settled = match done {
+            Ok(Done::Finished) => {
+                self.store
+                    .finish_effect(&effect, &self.owner, clock.now())
+                    .await
             }
-        }))
-        .await;
-        Ok(worked)
+            Ok(Done::Again(at)) => {
+                self.store
+                    .retry_effect(&effect, &self.owner, "observing", at)
+                    .await
+            }
+            Err(error) => {
+                span.in_scope(
+                    || warn!(error = %error, "an effect could not be worked on; it is tried again"),
+                );
+                let at = clock.now().saturating_add(RETRY).unwrap_or(Timestamp::MAX);
+                self.store
+                    .retry_effect(&effect, &self.owner, &error.to_string(), at)
+                    .await
+            }
+        };
+        if let Err(error) = settled {
+            // Its claim runs out, and then it is worked on again; each step says by itself whether it was done.
+            warn!(error = %error, effect.id = %effect.id, "an effect could not be settled");
+        }
     }
 
     async fn work(&self, kind: EffectKind, effect: &Effect, clock: Clock) -> Result<Done> {
@@ -202,7 +231,7 @@ impl Executor {
         match kind {
             EffectKind::Execute => self.execute(&id, clock).await,
             EffectKind::Verify => self.verify(&id, clock).await,
-            EffectKind::ExpireApproval => self.expire(&id, clock).await,
+            EffectKind::ExpireApproval => self.expire(&id, effect.attempts > 1, clock).await,
             EffectKind::SyncMessage
             | EffectKind::ThreadNote
             | EffectKind::Page
@@ -232,7 +261,7 @@ impl Executor {
                 return Ok(Done::Finished);
             }
         };
-        self.report(execution).await;
+        self.report(execution).await?;
         Ok(Done::Finished)
     }
 
@@ -312,7 +341,7 @@ impl Executor {
             | ExecutionState::Failed
             | ExecutionState::Cancelled
             | ExecutionState::DryRun => {
-                self.report(execution).await;
+                self.report(execution).await?;
                 return Ok(Done::Finished);
             }
         }
@@ -344,7 +373,7 @@ impl Executor {
         };
         self.forget(id);
         if let Some(execution) = self.safety.observed(id, observed, now).await? {
-            self.report(execution).await;
+            self.report(execution).await?;
         }
         Ok(Done::Finished)
     }
@@ -367,8 +396,18 @@ impl Executor {
             .remove(id);
     }
 
-    async fn expire(&self, id: &str, clock: Clock) -> Result<Done> {
-        if let Some(approval) = self.safety.expire(id, clock.now()).await? {
+    async fn expire(&self, id: &str, again: bool, clock: Clock) -> Result<Done> {
+        let approval = match self.safety.expire(id, clock.now()).await? {
+            Some(expired) => Some(expired),
+            // An attempt before this one may have ended it, and then failed to tell.
+            None => self
+                .store
+                .approval(id)
+                .await?
+                .map(|(approval, _)| approval)
+                .filter(|approval| again && approval.state == ApprovalState::Expired),
+        };
+        if let Some(approval) = approval {
             let text = format!(
                 "nobody decided in time about approval {}: {}",
                 approval.number, approval.spec
@@ -377,12 +416,12 @@ impl Executor {
                 approval: Box::new(approval),
                 text,
             })
-            .await;
+            .await?;
         }
         Ok(Done::Finished)
     }
 
-    async fn report(&self, execution: Execution) {
+    async fn report(&self, execution: Execution) -> Result<()> {
         let (text, needs_person) = told(&execution);
         info!(execution.id = %execution.id, execution.state = ?execution.state, "{text}");
         (self.reporter)(Report::Execution {
@@ -390,7 +429,7 @@ impl Executor {
             text,
             needs_person,
         })
-        .await;
+        .await
     }
 }
 
@@ -398,6 +437,32 @@ enum Done {
     Finished,
     /// To be looked at again at this time.
     Again(Timestamp),
+}
+
+/// Where to find what a Job was made from, if its deletion may have been all that happened.
+fn manifest_kept(execution: &Execution) -> String {
+    let in_between = match execution.state {
+        ExecutionState::Unknown => true,
+        ExecutionState::Failed => execution
+            .answer
+            .as_deref()
+            .is_some_and(|answer| answer.contains(MANIFEST_KEPT)),
+        ExecutionState::Permitted
+        | ExecutionState::Started
+        | ExecutionState::Verifying
+        | ExecutionState::Verified
+        | ExecutionState::NotVerified
+        | ExecutionState::Cancelled
+        | ExecutionState::DryRun => false,
+    };
+    if in_between && execution.spec.kind == ActionKind::RecreateJob {
+        format!(
+            " If the Job is gone, GET /api/v1/actions/{}/manifest gives what to make it from.",
+            execution.id
+        )
+    } else {
+        String::new()
+    }
 }
 
 /// How an execution stands, for people, and whether one of them has to look.
@@ -409,6 +474,7 @@ pub fn told(execution: &Execution) -> (String, bool) {
         .as_deref()
         .unwrap_or("no answer was recorded");
     let seen = execution.verification.as_deref();
+    let kept = manifest_kept(execution);
     match execution.state {
         ExecutionState::Permitted => (format!("permitted: {spec}"), false),
         ExecutionState::Started => (format!("started: {spec}"), false),
@@ -427,7 +493,10 @@ pub fn told(execution: &Execution) -> (String, bool) {
                 true,
             )
         }
-        ExecutionState::Failed => (format!("failed: {spec}; {answer}. Please look."), true),
+        ExecutionState::Failed => (
+            format!("failed: {spec}; {answer}. Please look.{kept}"),
+            true,
+        ),
         ExecutionState::Unknown => {
             let seen = seen.map_or_else(
                 || "The target is being observed".to_owned(),
@@ -435,7 +504,7 @@ pub fn told(execution: &Execution) -> (String, bool) {
             );
             (
                 format!(
-                    "outcome unknown: {spec}; {answer}. It is not repeated. {seen}. Please look."
+                    "outcome unknown: {spec}; {answer}. It is not repeated. {seen}. Please look.{kept}"
                 ),
                 true,
             )

@@ -22,7 +22,7 @@ use tracing::{info, warn};
 use crate::action::executor::{Executor, Report, Reporter};
 use crate::action::systems::Systems;
 use crate::alert::lifecycle::Event;
-use crate::alert::service::Alerts;
+use crate::alert::service::{AlertError, Alerts};
 use crate::alert::{self, Severity};
 use crate::chat::slack::deliver::Deliverer;
 use crate::chat::slack::{self, Inbox, SlackClient, socket};
@@ -463,7 +463,7 @@ fn reporter(alerts: Alerts) -> Reporter {
                     execution, text, ..
                 } => {
                     let Some(alert_id) = execution.alert_id.clone() else {
-                        return;
+                        return Ok(());
                     };
                     alerts
                         .note_action(&alert_id, &text, execution.state.is_active(), now)
@@ -471,7 +471,7 @@ fn reporter(alerts: Alerts) -> Reporter {
                 }
                 Report::Expired { approval, text } => {
                     let Some(alert_id) = approval.alert_id.clone() else {
-                        return;
+                        return Ok(());
                     };
                     let event = Event::ApprovalDecided {
                         text,
@@ -481,8 +481,13 @@ fn reporter(alerts: Alerts) -> Reporter {
                     alerts.happen(&alert_id, event, now).await
                 }
             };
-            if let Err(error) = told {
-                warn!(%error, "cannot note what became of an action on its alert");
+            match told {
+                Ok(_) => Ok(()),
+                Err(AlertError::Store(error)) => Err(error),
+                Err(error @ AlertError::NotFound(_)) => {
+                    warn!(%error, "cannot note what became of an action on its alert");
+                    Ok(())
+                }
             }
         })
     })

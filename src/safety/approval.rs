@@ -346,8 +346,8 @@ impl Safety {
             let why = "its parameters are not the ones that were asked about";
             return finish_stale(tx, approval, why, now).await;
         }
-        if is_over(&mut tx, &approval).await? {
-            return finish_stale(tx, approval, "its alert is resolved", now).await;
+        if is_over(&mut tx, approval.alert_id.as_deref()).await? {
+            return finish_stale(tx, approval, OVER, now).await;
         }
         if !approve {
             return self.deny(tx, approval, &who, reason, now).await;
@@ -596,9 +596,12 @@ async fn withdraw(
     )))
 }
 
-/// The alert that the question is about is resolved: there is nothing to repair any more.
-async fn is_over(tx: &mut Tx, approval: &Approval) -> Result<bool> {
-    let Some(alert_id) = &approval.alert_id else {
+/// Why nothing is decided or started for a resolved alert.
+pub(super) const OVER: &str = "its alert is resolved";
+
+/// The alert that something is to help is resolved: there is nothing to repair any more.
+pub(super) async fn is_over(tx: &mut Tx, alert_id: Option<&str>) -> Result<bool> {
+    let Some(alert_id) = alert_id else {
         return Ok(false);
     };
     let alert = tx.alert(alert_id).await?;

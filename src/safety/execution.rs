@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde_json::json;
 
+use super::approval::{OVER, is_over};
 use super::audit::{AuditKind, NewEntry};
 use super::gate::{Refusal, Safety, entry};
 use super::stop::{self, append};
@@ -160,6 +161,9 @@ impl Safety {
             return Ok(Some(
                 "its parameters are not the ones that were permitted".to_owned(),
             ));
+        }
+        if is_over(tx, execution.alert_id.as_deref()).await? {
+            return Ok(Some(OVER.to_owned()));
         }
         if let Some(approval_id) = &execution.approval_id {
             let approved = tx
