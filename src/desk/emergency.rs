@@ -1,11 +1,11 @@
-//! The kill switch: anyone may stop; what was stopped and by whom is always said.
+//! The kill switch: anyone may stop, only approvers may clear; what was stopped and by whom is always said.
 
 use jiff::Timestamp;
 use serde_json::json;
 
 use super::execute::{Desk, who};
-use super::reply::{answer, card, header, say, small, unavailable};
-use super::{Answer, Principal};
+use super::reply::{answer, card, header, problem, say, small, unavailable};
+use super::{Answer, Outcome, Principal};
 use crate::chat::card::Tone;
 use crate::redact;
 
@@ -38,9 +38,17 @@ impl Desk {
     }
 
     pub(super) async fn emergency_clear(&self, principal: &Principal, now: Timestamp) -> Answer {
-        match self.safety.emergency_clear(&who(principal), now).await {
+        match self.safety.emergency_clear_for(principal, now).await {
             Err(error) => unavailable(&error),
-            Ok(Some(stop)) => {
+            Ok(Err(why)) => problem(
+                Outcome::Refused,
+                format!(
+                    "The emergency stop stays in force: {}.",
+                    redact::line(&why.to_string(), 300)
+                ),
+                "`APPROVERS` lists who may clear it in Slack; `nightbell emergency-stop --clear` does it at the machine.",
+            ),
+            Ok(Ok(Some(stop))) => {
                 let text = "The emergency stop is cleared: actions may run again, each within its limits and approvals.";
                 let blocks = vec![
                     say(text),
@@ -54,7 +62,7 @@ impl Desk {
                     json!({ "stopped": null, "was": stop }),
                 )
             }
-            Ok(None) => {
+            Ok(Ok(None)) => {
                 let text = "There was no emergency stop in force.";
                 answer(
                     card(Tone::Info, text, vec![say(text)]),

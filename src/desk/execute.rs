@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use super::understand::{self, Known};
 use super::{Answer, Command, Handler, JobQuery, Outcome, Principal, reply};
 use crate::alert::service::Alerts;
+use crate::chat::card::Verb;
 use crate::detect::Thresholds;
 use crate::diagnose::{Diagnosis, Evidence};
 use crate::estate::{JobKey, SharedEstate};
@@ -66,6 +67,13 @@ impl Desk {
         command: Command,
         now: Timestamp,
     ) -> Answer {
+        if changes(&command) && self.safety.is_foreign(principal) {
+            return reply::problem(
+                Outcome::Refused,
+                "Only people of nightbell's own Slack workspace may change anything.",
+                "Ask one of them; looking is open to you.",
+            );
+        }
         match command {
             Command::MonitoringStart {
                 project,
@@ -161,6 +169,49 @@ impl Desk {
             Found::Several(keys) => Err(Box::new(super::jobs::several(query, &keys, &estate))),
             Found::None { nearest } => Err(Box::new(super::jobs::none(query, &nearest, &estate))),
         }
+    }
+}
+
+/// Whether a command changes what nightbell watches, tells or does. Stopping all actions is open to everybody; a
+/// sentence comes back as the command that it means.
+fn changes(command: &Command) -> bool {
+    match command {
+        Command::MonitoringStart { .. }
+        | Command::MonitoringStop
+        | Command::Silence { .. }
+        | Command::RemoveSilence { .. }
+        | Command::EmergencyClear => true,
+        Command::Press { verb, .. } => match verb {
+            Verb::Acknowledge
+            | Verb::Resolve
+            | Verb::Silence1h
+            | Verb::Silence4h
+            | Verb::Silence1d => true,
+            // The gate itself says no to decisions, and keeps the attempt.
+            Verb::Approve
+            | Verb::Deny
+            | Verb::Troubleshoot
+            | Verb::ShowLogs
+            | Verb::ThumbsUp
+            | Verb::ThumbsDown
+            | Verb::Confirm
+            | Verb::Cancel => false,
+        },
+        Command::MonitoringStatus
+        | Command::JobStatus { .. }
+        | Command::ListJobs { .. }
+        | Command::Troubleshoot { .. }
+        | Command::ShowLogs { .. }
+        | Command::WhyPending { .. }
+        | Command::ListAlerts { .. }
+        | Command::ShowAlert { .. }
+        | Command::ListApprovals
+        | Command::Decide { .. }
+        | Command::ListSilences
+        | Command::EmergencyStop { .. }
+        | Command::Status
+        | Command::Help { .. }
+        | Command::Say { .. } => false,
     }
 }
 

@@ -491,7 +491,7 @@ impl Safety {
     }
 
     /// Membership of the groups that could let `principal` in, asked for before any transaction begins.
-    async fn ask_groups(&self, principal: &Principal) -> Vec<GroupMembers> {
+    pub(super) async fn ask_groups(&self, principal: &Principal) -> Vec<GroupMembers> {
         let groups = self.settings.approvers.groups_to_ask(principal);
         join_all(groups.iter().map(|group| async move {
             let members = match &self.ask_group {

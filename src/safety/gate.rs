@@ -15,6 +15,7 @@ use super::stop::{self, Stop};
 use super::{Execution, ExecutionState, Scope};
 use crate::action::{ActionKind, ActionSpec, InvalidAction};
 use crate::alert::service::Alerts;
+use crate::desk::{Principal, Surface};
 use crate::store::{EffectKind, NewEffect, Result, Store, Tx, new_id};
 
 /// What the operator set about safety.
@@ -108,6 +109,13 @@ impl Safety {
     pub fn set_home_team(&self, team: &str) {
         // The workspace of a token never changes, so a second telling has nothing to add.
         let _ = self.home_team.set(team.to_owned());
+    }
+
+    /// Whether somebody in Slack is known to be of another workspace than ours (a Slack Connect guest).
+    #[must_use]
+    pub fn is_foreign(&self, principal: &Principal) -> bool {
+        principal.surface == Surface::Slack
+            && matches!((self.home_team.get(), &principal.team), (Some(home), Some(team)) if home != team)
     }
 
     #[must_use]

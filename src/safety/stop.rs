@@ -6,10 +6,12 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use super::approvers::{self, NotAllowed};
 use super::audit::{AuditKind, NewEntry};
 use super::gate::{Refusal, Safety, counted, entry};
 use super::{ApprovalState, ExecutionState};
 use crate::action::ActionKind;
+use crate::desk::{Principal, Surface};
 use crate::store::{ExecutionStep, Result, Tx};
 
 const STOP: &str = "emergency_stop";
@@ -83,6 +85,38 @@ impl Safety {
         tx.commit().await?;
         tracing::warn!(stop.by = by, "emergency stop: {stop}");
         Ok(stop)
+    }
+
+    /// As [`Safety::emergency_clear`], if `principal` may. In Slack that takes an approver; who comes through the API was
+    /// asked for the role at its door, or sits at this machine.
+    ///
+    /// # Errors
+    /// When the database refuses; the stop stays in force then.
+    pub async fn emergency_clear_for(
+        &self,
+        principal: &Principal,
+        now: Timestamp,
+    ) -> Result<std::result::Result<Option<Stop>, NotAllowed>> {
+        let by = approvers::name(principal);
+        if principal.surface == Surface::Slack {
+            let groups = self.ask_groups(principal).await;
+            let home = self.home_team.get().map(String::as_str);
+            // Nobody asks for it, so that whoever stopped may also clear.
+            let asked_by = "";
+            if let Err(why) = self
+                .settings
+                .approvers
+                .check(principal, asked_by, home, &groups)
+            {
+                let told = json!({"why": why.to_string(), "clear": true, "team": principal.team});
+                let mut tx = self.store.begin().await?;
+                tx.append_audit(&switch(AuditKind::DecisionRefused, &by, STOP, told), now)
+                    .await?;
+                tx.commit().await?;
+                return Ok(Err(why));
+            }
+        }
+        self.emergency_clear(&by, now).await.map(Ok)
     }
 
     /// Lets actions through again. Returns the stop that was in force, if one was.

@@ -130,7 +130,7 @@ impl Bench {
                         .expect("not poisoned")
                         .push((execution.state, text, needs_person));
                 }
-                Box::pin(async {})
+                Box::pin(async { Ok(()) })
             }),
         );
         Self {
@@ -670,7 +670,7 @@ async fn a_question_that_nobody_answers_expires_by_itself() {
             if let Report::Expired { text, .. } = report {
                 heard.lock().expect("not poisoned").push(text);
             }
-            Box::pin(async {})
+            Box::pin(async { Ok(()) })
         }),
     );
     let mut tx = bench.db.store.begin().await.expect("begin");

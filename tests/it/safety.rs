@@ -20,6 +20,7 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
+use crate::support::alerting;
 use crate::support::database::{TestDatabase, databases, sqlite};
 
 fn at(second: i64) -> Timestamp {
@@ -464,6 +465,70 @@ async fn expired_withdrawn_and_superseded_questions_are_explained() {
                 .is_empty()
         );
     }
+}
+
+#[tokio::test]
+async fn what_recovered_is_not_repaired() {
+    for db in databases().await {
+        let (safety, alerts) = (safety(&db), alerting::alerts(&db.store));
+        let failing = |name: &str| {
+            let crashed = alerting::crashed("CrashLoopBackOff", 0);
+            alerting::kubernetes(name, &format!("uid-{name}"), vec![crashed])
+        };
+        let opened = alerting::ingest(&alerts, &[failing("a")], 0).await;
+        let question = asked(&safety, &db.store, &opened[0], "train-0", at(1)).await;
+        alerts
+            .resolve(&opened[0], "U02", at(2))
+            .await
+            .expect("resolve");
+        match approve(&safety, &question, at(3)).await {
+            Decision::Stale { approval, .. } => assert_eq!(approval.id, question.id),
+            other => panic!("{other:?}"),
+        }
+
+        // Resolved between the approval and the start.
+        let opened = alerting::ingest(&alerts, &[failing("b")], 10).await;
+        let approval = asked(&safety, &db.store, &opened[0], "train-1", at(11)).await;
+        let execution = approved(&safety, &approval, at(12)).await;
+        alerts
+            .resolve(&opened[0], "U02", at(13))
+            .await
+            .expect("resolve");
+        let start = safety.start(&execution.id, at(14)).await.expect("start");
+        assert!(matches!(start, Start::Cancelled(_)), "{start:?}");
+        chain_holds(&db.store).await;
+    }
+}
+
+#[tokio::test]
+async fn in_slack_only_an_approver_of_our_workspace_clears_the_emergency_stop() {
+    let db = sqlite().await;
+    let safety = safety(&db);
+    safety.set_home_team("T1");
+    let stop = safety
+        .emergency_stop("U09", None, at(0))
+        .await
+        .expect("stop");
+    let guest = Principal {
+        team: Some("T2".into()),
+        ..mira()
+    };
+    for who in [slack("U09"), guest] {
+        let told = safety
+            .emergency_clear_for(&who, at(1))
+            .await
+            .expect("answer");
+        assert!(told.is_err(), "{who:?}");
+    }
+    assert_eq!(safety.stopped().await.expect("stopped"), Some(stop.clone()));
+    assert_eq!(
+        safety
+            .emergency_clear_for(&mira(), at(2))
+            .await
+            .expect("answer"),
+        Ok(Some(stop))
+    );
+    chain_holds(&db.store).await;
 }
 
 #[tokio::test]
