@@ -7,9 +7,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use futures_util::StreamExt as _;
 use futures_util::future::{BoxFuture, join_all};
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt as _, StreamExt as _};
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -70,6 +70,8 @@ pub type Reporter = Arc<dyn Fn(Report) -> BoxFuture<'static, Result<()>> + Send 
 
 /// Executions claimed at once; the gate lets no more than a few run anyway.
 const CLAIMED: i64 = 8;
+/// Beyond so many effects in hand nothing more is claimed.
+const IN_HAND: usize = 64;
 /// The longest pause between two looks at the queue.
 const IDLE: Duration = Duration::from_secs(1);
 /// Room in a claim beyond the action's time-out: preparing it, and the records.
@@ -136,17 +138,20 @@ impl Executor {
         let mut in_hand = FuturesUnordered::new();
         while !stop.is_cancelled() {
             let clock = Clock::at(Timestamp::now());
-            let claimed = match self.claim(clock.began).await {
-                Ok(claimed) => claimed,
-                Err(error) => {
+            let claimed = if in_hand.len() < IN_HAND {
+                self.claim(clock.began).await.unwrap_or_else(|error| {
                     warn!(error = %error, "the executor could not reach the database; it tries again");
                     Vec::new()
-                }
+                })
+            } else {
+                Vec::new()
             };
             let none_claimed = claimed.is_empty();
             for (kind, effect) in claimed {
                 in_hand.push(self.carry_through(kind, effect, clock));
             }
+            // What is in hand gets on also while more and more is claimed.
+            while let Some(Some(())) = in_hand.next().now_or_never() {}
             if none_claimed {
                 tokio::select! {
                     () = stop.cancelled() => {}
