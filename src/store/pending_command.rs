@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Result, Store, decode, encode, new_id, on_tx};
+use super::{Result, Store, decode, encode, new_id, on_read, on_tx};
 
 /// How long a settled or expired command is kept to explain late clicks.
 const KEPT: SignedDuration = SignedDuration::from_hours(24);
@@ -51,6 +51,17 @@ impl Store {
         })?;
         tx.commit().await?;
         Ok(id)
+    }
+
+    /// Reads a command that waits, without taking it.
+    pub async fn kept_command<T: DeserializeOwned>(&self, id: &str) -> Result<Option<T>> {
+        let command: Option<String> = on_read!(self, pool => {
+            sqlx::query_scalar("select command from pending_command where id = $1 and taken_ms is null")
+                .bind(id).fetch_optional(pool).await
+        })?;
+        command
+            .map(|json| decode("pending_command", id, &json))
+            .transpose()
     }
 
     /// Takes a command for `asker`. Of several attempts at once, one gets it.

@@ -19,6 +19,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::access::{Caller, role_for};
 use super::problem::Problem;
 use super::{Shared, stream};
+use crate::chat::card::Verb;
 use crate::desk::{Answer, Command};
 
 /// Rows of a page when the caller does not say, and at most.
@@ -106,6 +107,18 @@ impl Paging {
 
 /// Asks the desk for the caller, if the caller's role lets them.
 async fn ask_desk(shared: &Shared, caller: &Caller, command: Command) -> Result<Answer, Problem> {
-    caller.needs(role_for(&command))?;
+    let role = match &command {
+        // Confirming takes what the command itself takes; the desk sees to it that only its asker confirms.
+        Command::Press {
+            verb: Verb::Confirm,
+            id,
+            ..
+        } => match shared.store.kept_command::<Command>(id).await? {
+            Some(kept) => role_for(&kept),
+            None => role_for(&command),
+        },
+        command => role_for(command),
+    };
+    caller.needs(role)?;
     Ok((shared.desk)(caller.principal.clone(), command).await)
 }
