@@ -14,7 +14,7 @@ use super::pagerduty::{PagerDuty, PagerError, PagerEvent, Trigger};
 use super::view::Views;
 use super::worker::{Again, Handled, back_off, store_fault, turn, work};
 use super::{Page, Subject};
-use crate::alert::{Alert, AlertState, Severity};
+use crate::alert::{Alert, AlertState, GroupKey, Severity};
 use crate::chat::alert::{GroupView, common_cause};
 use crate::redact::{line, scrub};
 use crate::store::{Effect, EffectKind, PageRow, Store, StoreError};
@@ -139,10 +139,23 @@ fn group_now(view: &GroupView, page_from: Severity, at: Timestamp) -> Now {
     }
 }
 
+fn one_cause(view: &GroupView) -> bool {
+    !matches!(view.group.key, GroupKey::Storm(_))
+}
+
+/// Grows with each failing again of a member, and in a storm with each member.
+fn group_episode(view: &GroupView) -> i64 {
+    let each = i64::from(!one_cause(view));
+    let members = view.members.iter();
+    members.map(|member| member.alert.episode() + each).sum()
+}
+
 /// Everything a page is made from.
 struct Subjected {
     now: Now,
     episode: i64,
+    /// False for a storm, whose members have nothing in common but the hour.
+    one_cause: bool,
     key: String,
     trigger: Trigger,
 }
@@ -278,8 +291,9 @@ impl Inner {
             .map_or_else(|| current.key.clone(), |row| row.dedup_key.clone());
         let told = told(row.as_ref());
         let episode = match (subject, told) {
-            // Members of a group come and go. Who acknowledged it has it, until it was over as a whole.
-            (Subject::Group(_), Told::Acknowledged { episode }) => episode,
+            // Members of a group come and go. Who acknowledged it has it, until it was over as a whole. Of what a storm
+            // brings later, whoever acknowledged it knows nothing.
+            (Subject::Group(_), Told::Acknowledged { episode }) if current.one_cause => episode,
             (Subject::Group(_) | Subject::Alert(_), _) => current.episode,
         };
         for step in steps(told, current.now, episode) {
@@ -330,16 +344,14 @@ impl Inner {
             Subject::Alert(id) => self.store.alert(id).await?.map(|alert| Subjected {
                 now: alert_now(&alert, self.page_from, at),
                 episode: alert.episode(),
+                one_cause: true,
                 key: format!("nightbell:{}:{}", alert.job_id, class(&alert)),
                 trigger: alert_trigger(&alert),
             }),
             Subject::Group(id) => self.views.group(id).await?.map(|view| Subjected {
                 now: group_now(&view, self.page_from, at),
-                episode: view
-                    .members
-                    .iter()
-                    .map(|member| member.alert.episode())
-                    .sum(),
+                episode: group_episode(&view),
+                one_cause: one_cause(&view),
                 key: format!("nightbell:group:{id}"),
                 trigger: group_trigger(&view),
             }),
@@ -391,6 +403,10 @@ fn alert_trigger(alert: &Alert) -> Trigger {
 
 fn group_trigger(view: &GroupView) -> Trigger {
     let what = common_cause(&view.group.key);
+    let open = match view.group.members.len() {
+        1 => "1 alert is open".to_owned(),
+        count => format!("{count} alerts are open"),
+    };
     let severity = view
         .members
         .iter()
@@ -404,10 +420,7 @@ fn group_trigger(view: &GroupView) -> Trigger {
         .map(|member| line(&member.alert.subject.name, 100))
         .collect();
     Trigger {
-        summary: scrub(&format!(
-            "{what}: {} jobs are failing",
-            view.group.members.len()
-        )),
+        summary: scrub(&format!("{what}: {open}")),
         source: scrub(&what),
         severity,
         timestamp: view.group.opened,
@@ -422,6 +435,52 @@ fn group_trigger(view: &GroupView) -> Trigger {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_joins_an_acknowledged_storm_pages_again_and_what_joins_one_cause_does_not() {
+        use crate::alert::Group;
+        use crate::alert::lifecycle::{Birth, open};
+        use crate::alert::report::tests::{at, report, symptom};
+        use crate::chat::alert::AlertView;
+        use crate::detect::FailureClass;
+        let member = |number| {
+            let birth = Birth {
+                id: format!("a{number}"),
+                number,
+                job_id: format!("j{number}"),
+                severity: Severity::High,
+                demo: false,
+            };
+            let crash = symptom(FailureClass::Crashed, "OOMKilled", 0);
+            let (alert, _) = open(birth, &report("train", vec![crash]), at(0)).expect("a failure");
+            AlertView {
+                alert,
+                approval: None,
+                execution: None,
+                links: Vec::new(),
+            }
+        };
+        for (key, grows) in [
+            (GroupKey::Storm("alerts".to_owned()), true),
+            (GroupKey::Node("prod/gpu-07".to_owned()), false),
+        ] {
+            let mut view = GroupView {
+                group: Group {
+                    id: "g".to_owned(),
+                    key,
+                    opened: at(0),
+                    updated: at(0),
+                    resolved: None,
+                    members: Vec::new(),
+                },
+                members: vec![member(1)],
+                links: Vec::new(),
+            };
+            let before = group_episode(&view);
+            view.members.push(member(2));
+            assert_eq!(group_episode(&view) > before, grows);
+        }
+    }
 
     #[test]
     fn pagerduty_is_told_only_what_it_does_not_know() {
