@@ -56,6 +56,14 @@ impl Clusters {
             return Ok(Self::default());
         }
         match kubeconfig(settings)? {
+            // Deleting a local cluster leaves such a file behind. Nobody asked for what is in it.
+            Some(kubeconfig)
+                if settings.kubeconfig.is_none()
+                    && settings.contexts.is_empty()
+                    && current_context(&kubeconfig).is_none() =>
+            {
+                in_cluster(settings)
+            }
             Some(kubeconfig) => from_kubeconfig(&kubeconfig, &settings.contexts).await,
             None if !settings.contexts.is_empty() => Err(ConnectError {
                 mistakes: vec![format!(
@@ -129,16 +137,17 @@ fn reason(error: &KubeconfigError) -> String {
     }
 }
 
+fn current_context(kubeconfig: &Kubeconfig) -> Option<String> {
+    let current = kubeconfig.current_context.clone();
+    current.filter(|context| !context.is_empty())
+}
+
 async fn from_kubeconfig(
     kubeconfig: &Kubeconfig,
     wanted: &[String],
 ) -> Result<Clusters, ConnectError> {
     let contexts = if wanted.is_empty() {
-        let current = kubeconfig
-            .current_context
-            .clone()
-            .filter(|context| !context.is_empty());
-        vec![current.ok_or_else(|| ConnectError {
+        vec![current_context(kubeconfig).ok_or_else(|| ConnectError {
             mistakes: vec![
                 "the kubeconfig has no current context; name the contexts to watch".to_owned(),
             ],
