@@ -5,7 +5,7 @@ use clap::Args;
 use super::client::Client;
 use super::{Exit, Failed, Global, print};
 use crate::config::Config;
-use crate::desk::{Command, ask_offline};
+use crate::desk::{Command, Outcome, ask_offline};
 
 #[derive(Debug, Args)]
 pub struct Ask {
@@ -32,6 +32,10 @@ impl Ask {
             Err(error) => return Err(error.into()),
         };
         print::answer(global, &answer);
-        Ok(answer.outcome.into())
+        Ok(match answer.outcome {
+            // Asking back, or saying that it can't, is an answer; the command line was not used wrongly.
+            Outcome::Done | Outcome::Invalid => Exit::Done,
+            Outcome::NotFound | Outcome::Refused | Outcome::Unavailable => answer.outcome.into(),
+        })
     }
 }
