@@ -56,6 +56,8 @@ const OBSERVATIONS: usize = 4_096;
 const PRUNE_EVERY: Duration = Duration::from_hours(1);
 /// Done effects and handled deliveries are kept a day, for people who look into something.
 const KEEP_DONE: SignedDuration = SignedDuration::from_hours(24);
+/// A webhook's message cannot be edited: it waits so long for its diagnosis, which seldom takes more than a few seconds.
+const AWAIT_DIAGNOSIS: SignedDuration = SignedDuration::from_secs(10);
 /// For one call of PagerDuty's Events API.
 const PAGE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often Slack is asked who we are until it answers.
@@ -361,6 +363,11 @@ impl Bot {
             self.views.clone(),
             notify::slack::Settings {
                 default_channel: config.slack.channel.clone(),
+                await_diagnosis: if config.monitor.auto_troubleshoot {
+                    AWAIT_DIAGNOSIS
+                } else {
+                    SignedDuration::ZERO
+                },
                 ..notify::slack::Settings::default()
             },
             &self.owner,

@@ -18,6 +18,7 @@ use crate::chat::alert::note_card;
 use crate::chat::card::{Card, Tone};
 use crate::chat::slack::client::{Posted, SlackClient};
 use crate::chat::slack::error::SlackError;
+use crate::detect::FailureClass;
 use crate::store::{Effect, EffectKind, Message, Store, StoreError};
 
 /// A channel that rests longer than this gives its effect back instead of holding the claim.
@@ -40,6 +41,7 @@ struct Inner {
     pace: Pace,
     /// Where a message goes whose own channel takes none.
     default_channel: Option<String>,
+    await_diagnosis: SignedDuration,
     owner: String,
 }
 
@@ -50,6 +52,8 @@ pub struct Settings {
     pub default_channel: Option<String>,
     /// Between two calls about one channel: Slack takes about one a second.
     pub between: Duration,
+    /// How long a message that cannot be edited waits for the diagnosis of what it tells. None, if nobody diagnoses.
+    pub await_diagnosis: SignedDuration,
 }
 
 impl Default for Settings {
@@ -57,6 +61,7 @@ impl Default for Settings {
         Self {
             default_channel: None,
             between: Duration::from_secs(1),
+            await_diagnosis: SignedDuration::ZERO,
         }
     }
 }
@@ -99,6 +104,7 @@ impl SlackDelivery {
             views,
             pace: Pace::new(settings.between),
             default_channel: settings.default_channel,
+            await_diagnosis: settings.await_diagnosis,
             owner: format!("{owner}/slack"),
         };
         Self {
@@ -304,6 +310,9 @@ impl Inner {
         {
             return self.finish(effect).await;
         }
+        if self.is_being_diagnosed(&wanted.subject).await? {
+            return Err(Fault::TooEarly);
+        }
         let Some(card) = self.views.card(&wanted.subject).await? else {
             return self.finish(effect).await;
         };
@@ -419,6 +428,19 @@ impl Inner {
         })
     }
 
+    /// Whether a diagnosis is to be expected any moment: what cannot be edited is better told with it.
+    async fn is_being_diagnosed(&self, subject: &Subject) -> Result<bool, Fault> {
+        let Subject::Alert(id) = subject else {
+            return Ok(false);
+        };
+        Ok(self.store.alert(id).await?.is_some_and(|alert| {
+            alert.state == AlertState::Open
+                && alert.diagnosis.is_none()
+                && !matches!(alert.class, FailureClass::Node | FailureClass::Source)
+                && Timestamp::now().duration_since(alert.opened) < self.await_diagnosis
+        }))
+    }
+
     /// What a destination that cannot edit is told: that it began, and that it is over.
     async fn phase(&self, subject: &Subject) -> Result<Option<String>, Fault> {
         let over = |over: bool| if over { "over" } else { "open" };
@@ -479,7 +501,10 @@ fn settle(effect: &Effect, outcome: Result<(), Fault>) -> Handled {
         Err(Fault::Resting(wait)) => Err(Again::waits(after(wait), "the channel rests")),
         Err(Fault::TooEarly) => {
             let at = now.saturating_add(PARENT_WAIT).unwrap_or(now);
-            Err(Again::waits(at, "its message is not posted yet"))
+            Err(Again::waits(
+                at,
+                "its message or diagnosis is not there yet",
+            ))
         }
         Err(Fault::Slack(SlackError::RateLimited { retry_after })) => {
             Err(Again::waits(after(retry_after), "Slack is rate limiting"))

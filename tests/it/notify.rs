@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use nightbell::alert::Severity;
 use nightbell::alert::service::Alerts;
 use nightbell::alert::settings::Settings as AlertSettings;
@@ -34,9 +34,18 @@ fn client(slack: &FakeSlack) -> SlackClient {
 }
 
 fn delivery(db: &TestDatabase, slack: &FakeSlack) -> SlackDelivery {
+    delivery_that_awaits(SignedDuration::ZERO, db, slack)
+}
+
+fn delivery_that_awaits(
+    await_diagnosis: SignedDuration,
+    db: &TestDatabase,
+    slack: &FakeSlack,
+) -> SlackDelivery {
     let settings = Settings {
         default_channel: Some("C0DEFAULT".to_owned()),
         between: Duration::ZERO,
+        await_diagnosis,
     };
     SlackDelivery::new(
         db.store.clone(),
@@ -286,7 +295,7 @@ async fn a_storm_is_three_messages_and_a_summary() {
     }
     assert_eq!(slack.calls("chat.postMessage"), 4, "{}", slack.messages());
     assert!(
-        slack.messages().contains("37 alerts affected"),
+        slack.messages().contains("37 alerts, "),
         "{}",
         slack.messages()
     );
@@ -320,6 +329,32 @@ async fn a_webhook_is_told_the_beginning_and_the_end() {
     alerts.resolve(&id, "mira", at(30)).await.expect("resolved");
     deliver(&delivery).await;
     assert_eq!(slack.webhook_posts().len(), 2);
+}
+
+#[tokio::test]
+async fn a_webhook_that_cannot_edit_is_told_with_the_diagnosis() {
+    for diagnosed in [false, true] {
+        let db = sqlite().await;
+        let settings = AlertSettings {
+            destinations: vec![Destination::SlackWebhook],
+            ..AlertSettings::default()
+        };
+        let (alerts, slack) = (
+            Alerts::new(db.store.clone(), settings),
+            FakeSlack::start().await,
+        );
+        let delivery = delivery_that_awaits(SignedDuration::MAX, &db, &slack);
+        let failing = kubernetes("train", "u1", vec![crashed("Error", 5)]);
+        let id = ingest(&alerts, &[failing], 10).await.remove(0);
+        if diagnosed {
+            alerts
+                .attach_diagnosis(&id, diagnosis("cuda_oom"), at(12))
+                .await
+                .expect("attached");
+        }
+        deliver(&delivery).await;
+        assert_eq!(slack.webhook_posts().len(), usize::from(diagnosed));
+    }
 }
 
 #[tokio::test]
