@@ -133,11 +133,11 @@ pub fn group_card(view: &GroupView) -> Card {
     let what = common_cause(&view.group.key);
     let jobs = jobs(all);
     let title = if view.group.resolved.is_some() {
-        line(&format!("{demo}Resolved · {what}: all {jobs}"), TITLE)
+        line(&format!("{demo}Resolved · {what}: {jobs}"), TITLE)
     } else {
         line(
             &format!(
-                "{demo}{what}: {jobs} affected, {} still failing",
+                "{demo}{what}: {jobs}, {} still open",
                 all - over.len().min(all)
             ),
             TITLE,

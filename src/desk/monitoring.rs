@@ -279,11 +279,11 @@ impl Desk {
                 match &status.health {
                     Health::Fresh | Health::Paused { .. } => None,
                     Health::Late { since } => Some(format!(
-                        "{name} is silent for {}",
+                        "{name} has been silent for {}",
                         length(now.duration_since(*since).as_secs())
                     )),
                     Health::Failing { since, .. } => Some(format!(
-                        "{name} fails for {}",
+                        "{name} has been failing for {}",
                         length(now.duration_since(*since).as_secs())
                     )),
                     Health::NeverSeen => Some(format!("{name} was not heard yet")),

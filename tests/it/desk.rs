@@ -281,7 +281,7 @@ async fn a_silent_source_blocks_all_is_well() {
     assert_eq!(status.body["all_well"], false);
     assert_eq!(status.body["sources"][0]["health"], "late");
     assert!(
-        terminal::text(&status.card).contains("runai is silent for 16 min"),
+        terminal::text(&status.card).contains("runai has been silent for 16 min"),
         "{}",
         terminal::text(&status.card)
     );
