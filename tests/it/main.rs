@@ -26,6 +26,7 @@ mod safety;
 mod slack;
 mod slack_client;
 mod store_effect;
+mod story_crashes;
 mod story_decisions;
 mod story_hostile;
 mod story_http;
