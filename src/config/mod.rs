@@ -116,7 +116,7 @@ pub struct PagerDuty {
 pub struct Gate {
     pub dry_run: bool,
     pub require_approval: bool,
-    /// From this severity on every action is asked about.
+    /// Actions that put this much or more at stake are asked about (see `safety::policy::risk`).
     pub require_approval_threshold: Severity,
     pub actions_per_hour: u64,
     pub actions_per_day: u64,
