@@ -19,7 +19,7 @@ pub const PROJECT: &str = "nlp";
 pub const NAMESPACE: &str = "runai-nlp";
 
 /// The longest that a story waits for one thing: Slack's pace is a call a second, a repair is watched for 15 s.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 /// Jobs that do well, so that one failure is not half of the estate.
 const HEALTHY: u32 = 12;
 
