@@ -10,6 +10,7 @@ mod support;
 
 mod actions;
 mod alerts;
+mod cli;
 mod demo_browser;
 mod demo_estate;
 mod desk;
