@@ -7,9 +7,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use futures_util::StreamExt as _;
 use futures_util::future::{BoxFuture, join_all};
 use futures_util::stream::FuturesUnordered;
-use futures_util::{FutureExt as _, StreamExt as _};
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -139,7 +139,16 @@ impl Executor {
         while !stop.is_cancelled() {
             let clock = Clock::at(Timestamp::now());
             let claimed = if in_hand.len() < IN_HAND {
-                self.claim(clock.began).await.unwrap_or_else(|error| {
+                let claim = self.claim(clock.began);
+                tokio::pin!(claim);
+                // What is in hand must get on meanwhile: it may hold the one connection that the claim waits for.
+                let claimed = loop {
+                    tokio::select! {
+                        claimed = &mut claim => break claimed,
+                        Some(()) = in_hand.next(), if !in_hand.is_empty() => {}
+                    }
+                };
+                claimed.unwrap_or_else(|error| {
                     warn!(error = %error, "the executor could not reach the database; it tries again");
                     Vec::new()
                 })
@@ -150,8 +159,6 @@ impl Executor {
             for (kind, effect) in claimed {
                 in_hand.push(self.carry_through(kind, effect, clock));
             }
-            // What is in hand gets on also while more and more is claimed.
-            while let Some(Some(())) = in_hand.next().now_or_never() {}
             if none_claimed {
                 tokio::select! {
                     () = stop.cancelled() => {}

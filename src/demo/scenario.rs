@@ -212,6 +212,8 @@ fn missing_checkpoint() -> JobSpec {
         runai: false,
         backoff_limit: 2,
         claims: vec!["checkpoints".to_owned()],
+        // The volume shows the file only from the second mount on.
+        cure: Cure::NextRun,
         ..JobSpec::training("demo-nlp", "bert-eval")
     }
 }

@@ -22,10 +22,10 @@ async fn a_newcomer_sees_a_failure_diagnosed_approves_an_action_and_sees_it_veri
     bot.ready().await;
     let browser = Browser::open(1180, 1000).await;
     browser.goto(&bot.url("/#alerts")).await;
-    assert!(
-        browser.text().await.contains("DEMO"),
-        "the page says that the estate is simulated"
-    );
+    eventually("the page says that the estate is simulated", || async {
+        browser.text().await.contains("DEMO").then_some(())
+    })
+    .await;
 
     let approve = "(//section[@id='pane-alerts']//button[starts-with(normalize-space(.), 'Approve')])[last()]";
     eventually("an action is proposed in the page", || async {
