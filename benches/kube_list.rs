@@ -117,7 +117,11 @@ async fn measure(server: SocketAddr, pods: usize, keep: bool) {
         }
     }
     assert_eq!(listed, pods, "every pod was seen");
-    let (list_cpu, list_wall, peak) = (cpu() - cpu_before, began.elapsed(), peak_megabytes());
+    let (list_cpu, list_wall, peak) = (
+        cpu().saturating_sub(cpu_before),
+        began.elapsed(),
+        peak_megabytes(),
+    );
     let cpu_before = cpu();
     let mut changed = 0;
     while changed < CHANGES {
@@ -125,7 +129,7 @@ async fn measure(server: SocketAddr, pods: usize, keep: bool) {
             changed += 1;
         }
     }
-    let per_change = (cpu() - cpu_before).as_secs_f64() * 1e6 / CHANGES as f64;
+    let per_change = cpu().saturating_sub(cpu_before).as_secs_f64() * 1e6 / CHANGES as f64;
     watch.abort();
     println!(
         "{:.2} {:.2} {peak} {per_change:.0}",

@@ -476,7 +476,7 @@ fn execution(execution: &Execution) -> Block {
         ExecutionState::DryRun => "was rehearsed (dry run): nothing was changed",
     };
     let mut spans = vec![
-        bold(&capital(execution.spec.kind.verb())),
+        bold(&capital(execution.spec.kind.verb().trim_end_matches(" of"))),
         plain(&format!(" {state}"), VALUE),
     ];
     let told = execution

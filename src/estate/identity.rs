@@ -376,6 +376,10 @@ mod tests {
         }
     }
 
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "an owner is made where the pod is"
+    )]
     fn pod(
         name: &str,
         labels: &[(&str, &str)],

@@ -359,15 +359,14 @@ async fn a_cluster_that_is_not_there_says_why() {
     let (out, mut seen) = mpsc::channel(64);
     let task = tokio::spawn(watcher::run(cluster, Settings::default(), out));
     let error = loop {
-        match tokio::time::timeout(PATIENCE, seen.recv())
+        if let Observation::Beat(Beat {
+            error: Some(error), ..
+        }) = tokio::time::timeout(PATIENCE, seen.recv())
             .await
             .unwrap()
             .unwrap()
         {
-            Observation::Beat(Beat {
-                error: Some(error), ..
-            }) => break error,
-            _ => {}
+            break error;
         }
     };
     assert!(error.contains("the cluster cannot be reached"), "{error}");

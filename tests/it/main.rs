@@ -2,7 +2,8 @@
 
 #![allow(
     unreachable_pub,
-    reason = "the support modules are shared by every scene of this one binary"
+    clippy::unwrap_used,
+    reason = "everything here is a test or its support, shared by every scene of this one binary"
 )]
 
 #[path = "../support/mod.rs"]

@@ -14,7 +14,7 @@ pub struct Browser {
     base: String,
     session: String,
     http: reqwest::Client,
-    _profile: tempfile::TempDir,
+    profile: tempfile::TempDir,
 }
 
 /// How WebDriver names an element in its answers.
@@ -33,7 +33,7 @@ impl Browser {
             .expect("chromedriver is installed");
         let profile = tempfile::tempdir().expect("a temporary folder");
         let http = reqwest::Client::builder()
-            .timeout(Duration::from_secs(60))
+            .timeout(Duration::from_mins(1))
             .build()
             .expect("a client");
         let base = format!("http://127.0.0.1:{port}");
@@ -42,7 +42,7 @@ impl Browser {
             base,
             session: String::new(),
             http,
-            _profile: profile,
+            profile,
         };
         eventually("the browser's driver answers", || {
             let asked = browser.http.get(format!("{}/status", browser.base)).send();
@@ -58,11 +58,14 @@ impl Browser {
             "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars",
             "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
             format!("--window-size={width},{height}"),
-            format!("--user-data-dir={}", browser._profile.path().display()),
+            format!("--user-data-dir={}", browser.profile.path().display()),
         ]});
         let wanted = json!({"capabilities": {"alwaysMatch": {"browserName": "chrome", "goog:chromeOptions": options}}});
         let opened = browser.call("", &wanted).await;
-        browser.session = opened["sessionId"].as_str().expect("a session").to_owned();
+        opened["sessionId"]
+            .as_str()
+            .expect("a session")
+            .clone_into(&mut browser.session);
         browser
     }
 

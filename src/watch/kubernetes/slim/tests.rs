@@ -297,7 +297,7 @@ fn every_line_of_the_recorded_watches_is_understood() {
                 );
             }
             WatchEvent::Bookmark(bookmark) => {
-                assert_eq!(bookmark.metadata.resource_version, "1576")
+                assert_eq!(bookmark.metadata.resource_version, "1576");
             }
             other => panic!("not recorded: {other:?}"),
         }
