@@ -1,5 +1,5 @@
 //! Text from outside, made fit to leave the process: secrets become `[redacted]`, and bytes that steer a terminal
-//! or hide text are dropped. Everything shown, sent or stored for people passes through [`scrub`] or [`line`].
+//! or hide text are dropped. Everything shown, sent or stored for people passes through [`scrub`] or [`line()`].
 
 mod rules;
 
