@@ -99,7 +99,7 @@ async fn two_thousand_pods_of_forty_jobs_make_a_few_messages_and_lose_no_job() {
 
 /// How many alerts the title of a group's message speaks of.
 fn grouped(title: &str) -> Option<usize> {
-    let (before, _) = title.split_once(" alerts affected")?;
+    let (before, _) = title.split_once(" alerts, ")?;
     before.rsplit(' ').next()?.parse().ok()
 }
 
