@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use super::{ActionKind, ActionSpec, Target};
+use super::parameters::{InvalidParameter, shown};
+use super::{ActionKind, ActionSpec, System, Target};
 
 /// Why an action must not be sent anywhere.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -15,101 +16,11 @@ pub enum InvalidAction {
     WrongTarget { kind: ActionKind, target: String },
     #[error("{kind} needs the uid of its target")]
     MissingUid { kind: ActionKind },
-}
-
-/// At most 80 characters of a hostile value, without control characters.
-fn shown(value: &str) -> String {
-    value.chars().filter(|c| !c.is_control()).take(80).collect()
-}
-
-impl ActionKind {
-    /// The name in contracts, runbooks and audit.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::DeletePod => "delete_pod",
-            Self::RolloutRestart => "rollout_restart",
-            Self::SuspendJob => "suspend_job",
-            Self::ResumeJob => "resume_job",
-            Self::RecreateJob => "recreate_job",
-            Self::RunaiSuspend => "runai_suspend",
-            Self::RunaiResume => "runai_resume",
-            Self::RunaiDelete => "runai_delete",
-            Self::RunaiRestart => "runai_restart",
-            Self::CordonNode => "cordon_node",
-            Self::UncordonNode => "uncordon_node",
-        }
-    }
-
-    /// The kind with this name, if it is one.
-    #[must_use]
-    pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
-    }
-
-    pub const ALL: [Self; 11] = [
-        Self::DeletePod,
-        Self::RolloutRestart,
-        Self::SuspendJob,
-        Self::ResumeJob,
-        Self::RecreateJob,
-        Self::RunaiSuspend,
-        Self::RunaiResume,
-        Self::RunaiDelete,
-        Self::RunaiRestart,
-        Self::CordonNode,
-        Self::UncordonNode,
-    ];
-
-    /// What it does, as a verb phrase before the target's name.
-    #[must_use]
-    pub fn verb(self) -> &'static str {
-        match self {
-            Self::DeletePod => "delete pod",
-            Self::RolloutRestart => "restart the rollout of",
-            Self::SuspendJob | Self::RunaiSuspend => "suspend",
-            Self::ResumeJob | Self::RunaiResume => "resume",
-            Self::RecreateJob => "delete and re-create",
-            Self::RunaiDelete => "delete",
-            Self::RunaiRestart => "suspend and resume",
-            Self::CordonNode => "cordon",
-            Self::UncordonNode => "uncordon",
-        }
-    }
-
-    /// Whether it starts a service or a part of it again: what the restart limit counts.
-    #[must_use]
-    pub fn is_restart(self) -> bool {
-        match self {
-            Self::DeletePod | Self::RolloutRestart | Self::RecreateJob | Self::RunaiRestart => true,
-            Self::SuspendJob
-            | Self::ResumeJob
-            | Self::RunaiSuspend
-            | Self::RunaiResume
-            | Self::RunaiDelete
-            | Self::CordonNode
-            | Self::UncordonNode => false,
-        }
-    }
-
-    pub(crate) fn is_runai(self) -> bool {
-        match self {
-            Self::RunaiSuspend | Self::RunaiResume | Self::RunaiDelete | Self::RunaiRestart => true,
-            Self::DeletePod
-            | Self::RolloutRestart
-            | Self::SuspendJob
-            | Self::ResumeJob
-            | Self::RecreateJob
-            | Self::CordonNode
-            | Self::UncordonNode => false,
-        }
-    }
-}
-
-impl fmt::Display for ActionKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
+    #[error("{kind}: {mistake}")]
+    Parameter {
+        kind: ActionKind,
+        mistake: InvalidParameter,
+    },
 }
 
 impl Target {
@@ -167,6 +78,9 @@ impl fmt::Display for Target {
 impl fmt::Display for ActionSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.kind.verb(), self.target)?;
+        if !self.parameters.is_empty() {
+            write!(f, " ({})", self.parameters)?;
+        }
         match &self.avoid_node {
             Some(node) => write!(f, ", keeping off node {node}"),
             None => Ok(()),
@@ -184,6 +98,13 @@ impl ActionSpec {
         if let Some(node) = &self.avoid_node {
             subdomain("node name", node)?;
         }
+        let mistakes = self.parameters.mistakes(self.kind.entry().parameters);
+        if let Some(mistake) = mistakes.into_iter().next() {
+            return Err(InvalidAction::Parameter {
+                kind: self.kind,
+                mistake,
+            });
+        }
         match &self.target {
             Target::Kubernetes {
                 cluster,
@@ -196,20 +117,9 @@ impl ActionSpec {
                     return Err(name_error("context name", cluster));
                 }
                 subdomain("object name", name)?;
-                let fits = match self.kind {
-                    ActionKind::DeletePod => kind == "Pod",
-                    ActionKind::RolloutRestart => {
-                        matches!(kind.as_str(), "Deployment" | "StatefulSet" | "DaemonSet")
-                    }
-                    ActionKind::SuspendJob | ActionKind::ResumeJob | ActionKind::RecreateJob => {
-                        kind == "Job"
-                    }
-                    ActionKind::CordonNode | ActionKind::UncordonNode => kind == "Node",
-                    ActionKind::RunaiSuspend
-                    | ActionKind::RunaiResume
-                    | ActionKind::RunaiDelete
-                    | ActionKind::RunaiRestart => false,
-                };
+                let entry = self.kind.entry();
+                let fits =
+                    entry.system == System::Kubernetes && entry.objects.contains(&kind.as_str());
                 if !fits {
                     return Err(InvalidAction::WrongTarget {
                         kind: self.kind,
@@ -260,11 +170,15 @@ fn name_error(field: &'static str, value: &str) -> InvalidAction {
 
 /// RFC 1123 subdomain: at most 253 of `a-z`, `0-9`, `-`, `.`; each part begins and ends with a letter or digit.
 fn subdomain(field: &'static str, value: &str) -> Result<(), InvalidAction> {
-    if value.len() <= 253 && value.split('.').all(is_label) {
+    if is_subdomain(value) {
         Ok(())
     } else {
         Err(name_error(field, value))
     }
+}
+
+pub(super) fn is_subdomain(value: &str) -> bool {
+    value.len() <= 253 && value.split('.').all(is_label)
 }
 
 /// RFC 1123 label: at most 63 characters.
@@ -291,6 +205,7 @@ fn is_uid(uid: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::action::Parameters;
 
     fn pod(namespace: &str, name: &str, uid: Option<&str>) -> ActionSpec {
         ActionSpec {
@@ -302,6 +217,7 @@ mod tests {
                 name: name.into(),
                 uid: uid.map(str::to_owned),
             },
+            parameters: Parameters::default(),
             avoid_node: None,
         }
     }
@@ -352,6 +268,7 @@ mod tests {
                 project: "p".into(),
                 kind: "Training".into(),
             },
+            parameters: Parameters::default(),
             avoid_node: None,
         };
         assert_eq!(
@@ -366,17 +283,5 @@ mod tests {
         ] {
             assert!(runai(id).validate().is_err(), "{id}");
         }
-    }
-
-    #[test]
-    fn names_of_kinds_are_their_serialized_names() {
-        for kind in ActionKind::ALL {
-            assert_eq!(
-                serde_json::to_value(kind).unwrap(),
-                serde_json::json!(kind.as_str())
-            );
-            assert_eq!(ActionKind::named(kind.as_str()), Some(kind));
-        }
-        assert_eq!(ActionKind::named("drop_table"), None);
     }
 }

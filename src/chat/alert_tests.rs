@@ -1,7 +1,7 @@
 use jiff::Timestamp;
 
 use super::*;
-use crate::action::{ActionKind, ActionSpec, Target};
+use crate::action::{ActionKind, ActionSpec, Parameters, Target};
 use crate::alert::{Subject, Track};
 use crate::diagnose::FirstFailure;
 
@@ -96,6 +96,7 @@ fn approval(state: ApprovalState) -> Approval {
                 project: "nlp".to_owned(),
                 kind: "Distributed".to_owned(),
             },
+            parameters: Parameters::default(),
             avoid_node: Some("gpu-07".to_owned()),
         },
         digest: String::new(),

@@ -8,7 +8,7 @@ pub mod worker;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::action::{ActionKind, ActionSpec, InvalidAction, Target};
+use crate::action::{ActionKind, ActionSpec, InvalidAction, Parameters, Target};
 use crate::alert::{Alert, Severity};
 use crate::diagnose::{Diagnosis, Finding, Remediation, Role, SafetyClass, Verdict};
 use crate::estate::index::Job;
@@ -95,6 +95,7 @@ pub fn proposal(
     let wanted = ActionSpec {
         kind,
         target: target(kind, remediation, job)?,
+        parameters: Parameters::default(),
         avoid_node: parameter(remediation, "avoid_node").map(str::to_owned),
     };
     let (spec, class, reason) = with_node_out_first(wanted, class, root, job, known);
@@ -163,6 +164,7 @@ fn with_node_out_first(
             let cordon = ActionSpec {
                 kind: ActionKind::CordonNode,
                 target: node_target(&job.key.cluster, node),
+                parameters: Parameters::default(),
                 avoid_node: None,
             };
             let reason = format!(

@@ -125,6 +125,7 @@ fn a_root_cause_becomes_one_action_bound_to_the_object_that_is_seen() {
                 name: "train".into(),
                 uid: Some("u-1".into()),
             },
+            parameters: Parameters::default(),
             avoid_node: Some("gpu-7".into()),
         }
     );

@@ -62,7 +62,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::action::{ActionKind, Target};
+    use crate::action::{ActionKind, Parameters, Target};
 
     #[test]
     fn the_order_of_keys_does_not_matter() {
@@ -83,6 +83,7 @@ mod tests {
                 name: "train-0".into(),
                 uid: Some(uid.into()),
             },
+            parameters: Parameters::default(),
             avoid_node: None,
         };
         assert_ne!(of_action(&with_uid("u1")), of_action(&with_uid("u2")));

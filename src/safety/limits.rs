@@ -124,23 +124,6 @@ fn clock(at: &Timestamp) -> String {
     at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
-impl ActionKind {
-    /// Whether it takes a whole workload or a node, so that its effect should be seen before the next one.
-    #[must_use]
-    pub fn is_major(self) -> bool {
-        match self {
-            Self::RolloutRestart
-            | Self::SuspendJob
-            | Self::RecreateJob
-            | Self::RunaiSuspend
-            | Self::RunaiDelete
-            | Self::RunaiRestart
-            | Self::CordonNode => true,
-            Self::DeletePod | Self::ResumeJob | Self::RunaiResume | Self::UncordonNode => false,
-        }
-    }
-}
-
 impl ExecutionState {
     /// Permitted and not ended: it holds its target and a place among the running.
     #[must_use]
@@ -316,15 +299,7 @@ impl Limits {
                 }
                 Ok(())
             }
-            ActionKind::RolloutRestart
-            | ActionKind::SuspendJob
-            | ActionKind::ResumeJob
-            | ActionKind::RecreateJob
-            | ActionKind::RunaiSuspend
-            | ActionKind::RunaiResume
-            | ActionKind::RunaiDelete
-            | ActionKind::RunaiRestart
-            | ActionKind::UncordonNode => Ok(()),
+            _ => Ok(()),
         }
     }
 }
@@ -350,7 +325,7 @@ fn room(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::action::Target;
+    use crate::action::{Parameters, Target};
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(1_790_000_000 + second).unwrap()
@@ -370,6 +345,7 @@ mod tests {
                 name: name.into(),
                 uid: Some("u".into()),
             },
+            parameters: Parameters::default(),
             avoid_node: None,
         }
     }

@@ -9,7 +9,7 @@ use crate::diagnose::SafetyClass;
 pub struct Policy {
     /// Every action asks.
     pub require_approval: bool,
-    /// Actions that put this much or more at stake ask, whatever the alert's severity (see [`risk`]).
+    /// Actions that put this much or more at stake ask, whatever the alert's severity (see [`crate::action::Entry::risk`]).
     pub require_approval_threshold: Severity,
     /// Nothing is called. Everything asks then, so that people see what they would be asked.
     pub dry_run: bool,
@@ -52,44 +52,6 @@ pub enum Verdict {
     LogOnly(&'static str),
 }
 
-/// What an action puts at stake by itself, for `REQUIRE_APPROVAL_THRESHOLD`.
-#[must_use]
-pub fn risk(kind: ActionKind) -> Severity {
-    match kind {
-        // The controller makes another at once, or replaces pods one by one behind their probes.
-        ActionKind::DeletePod | ActionKind::RolloutRestart => Severity::Low,
-        // All pods of the workload and their local disks are replaced, or it takes GPUs that others may want.
-        ActionKind::RecreateJob
-        | ActionKind::RunaiRestart
-        | ActionKind::ResumeJob
-        | ActionKind::RunaiResume
-        | ActionKind::UncordonNode => Severity::Medium,
-        ActionKind::SuspendJob | ActionKind::RunaiSuspend | ActionKind::CordonNode => {
-            Severity::High
-        }
-        ActionKind::RunaiDelete => Severity::Critical,
-    }
-}
-
-/// Kinds that a person decides on, whatever else is set: they end instances for good or change a node.
-fn always_asks(kind: ActionKind) -> Option<&'static str> {
-    match kind {
-        ActionKind::RunaiDelete => Some("deleting a workload cannot be undone"),
-        ActionKind::SuspendJob | ActionKind::RunaiSuspend => {
-            Some("suspending ends every pod of the workload")
-        }
-        ActionKind::CordonNode | ActionKind::UncordonNode => {
-            Some("a node serves more than this job")
-        }
-        ActionKind::DeletePod
-        | ActionKind::RolloutRestart
-        | ActionKind::ResumeJob
-        | ActionKind::RecreateJob
-        | ActionKind::RunaiResume
-        | ActionKind::RunaiRestart => None,
-    }
-}
-
 impl Policy {
     /// Judges one case. The order is from what nothing overrides to what is allowed.
     #[must_use]
@@ -107,7 +69,7 @@ impl Policy {
         if case.severity == Severity::Low {
             return Verdict::LogOnly("low severity is recorded, not acted on");
         }
-        if let Some(why) = always_asks(case.kind) {
+        if let Some(why) = case.kind.entry().asks {
             return Verdict::Ask(why);
         }
         if case.class == SafetyClass::Gated {
@@ -130,7 +92,7 @@ impl Policy {
                 "it would take down more healthy instances than may be taken at once",
             );
         }
-        if risk(case.kind) >= self.require_approval_threshold {
+        if case.kind.entry().risk >= self.require_approval_threshold {
             return Verdict::Ask(
                 "this kind of action puts as much at stake as REQUIRE_APPROVAL_THRESHOLD names",
             );
@@ -205,7 +167,7 @@ mod tests {
 
     #[test]
     fn with_the_defaults_nothing_runs_by_itself() {
-        for kind in ActionKind::ALL {
+        for kind in ActionKind::all() {
             for severity in [Severity::Medium, Severity::High, Severity::Critical] {
                 let verdict = says(&Policy::default(), case(kind, SafetyClass::Auto, severity));
                 assert_eq!(verdict, Says::Ask, "{kind} {severity:?}");

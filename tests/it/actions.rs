@@ -4,7 +4,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use nightbell::action::{self, ActionKind, ActionSpec, Executor, Report, Systems, Target};
+use nightbell::action::{
+    self, ActionKind, ActionSpec, Executor, Parameters, Report, Systems, Target,
+};
 use nightbell::alert::Severity;
 use nightbell::decide::Proposal;
 use nightbell::desk::{Principal, Surface};
@@ -41,6 +43,7 @@ fn kubernetes(kind: ActionKind, object: &str, name: &str) -> ActionSpec {
             name: name.into(),
             uid: Some("u-1".into()),
         },
+        parameters: Parameters::default(),
         avoid_node: None,
     }
 }
@@ -565,6 +568,7 @@ fn runai_spec(kind: ActionKind) -> ActionSpec {
             project: "etl".into(),
             kind: "Training".into(),
         },
+        parameters: Parameters::default(),
         avoid_node: None,
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use nightbell::action::{ActionKind, ActionSpec, Target};
+use nightbell::action::{ActionKind, ActionSpec, Parameters, Target};
 use nightbell::alert::Severity;
 use nightbell::decide::Proposal;
 use nightbell::desk::{Principal, Surface};
@@ -38,6 +38,7 @@ fn proposal(name: &str) -> Proposal {
                 name: name.into(),
                 uid: Some(format!("uid-{name}")),
             },
+            parameters: Parameters::default(),
             avoid_node: None,
         },
         class: SafetyClass::Auto,
