@@ -95,6 +95,7 @@ fn gang(noise: bool) -> Evidence {
         neighbours: Vec::new(),
         missing: Vec::new(),
         collected: at(1800),
+        measured: nightbell::diagnose::measured::Measured::default(),
     };
     let per_pod = LOG_BYTES / PODS as usize;
     for rank in 0..PODS {

@@ -35,7 +35,8 @@ pub async fn troubleshoot(config: &Config, query: JobQuery) -> anyhow::Result<An
         connected.clusters,
         Arc::clone(&estate),
         Settings::default(),
-    );
+    )
+    .with_metrics(connected.metrics);
     let seen = collector.find_remote(&query, Timestamp::now()).await?;
     let Found::One(key) = &seen.found else {
         let estate = estate.read().unwrap_or_else(PoisonError::into_inner);

@@ -16,6 +16,7 @@ use crate::safety::limits::Limits;
 use crate::safety::policy::Policy;
 use crate::watch::kubernetes::client::Clusters;
 use crate::watch::kubernetes::connect as kubernetes;
+use crate::watch::metrics::{self, Prometheus};
 use crate::watch::runai::{self, RunaiClient};
 
 /// Clients of whatever is configured, and sentences about what is not.
@@ -24,6 +25,7 @@ pub struct Connected {
     pub runai: Option<RunaiClient>,
     pub clusters: Clusters,
     pub slack: Option<SlackClient>,
+    pub metrics: Option<Prometheus>,
     pub absent: Vec<String>,
 }
 
@@ -86,6 +88,10 @@ impl Connected {
             runai,
             clusters,
             slack,
+            metrics: config
+                .metrics
+                .as_ref()
+                .map(|metrics| Prometheus::new(metrics::Settings::new(metrics.endpoint.clone()))),
             absent,
         })
     }

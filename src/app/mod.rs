@@ -163,7 +163,8 @@ impl Bot {
             connected.clusters.clone(),
             Arc::clone(&estate),
             crate::diagnose::collect::Settings::default(),
-        );
+        )
+        .with_metrics(connected.metrics.clone());
         let views = Views::new(store.clone(), page_url(config));
         let handler = Desk {
             store: store.clone(),

@@ -43,6 +43,7 @@ pub struct Config {
     /// Extra knowledge of failures, merged over what is built in.
     pub knowledge_file: Option<PathBuf>,
     pub deadman_url: Option<Url>,
+    pub metrics: Option<Metrics>,
     /// Settings that are given but that this version does not act on, as sentences.
     pub notes: Vec<String>,
 }
@@ -92,6 +93,26 @@ pub struct Kubernetes {
     pub contexts: Vec<String>,
     /// Run:AI cluster id → kube context, where it cannot be told otherwise.
     pub runai_clusters: HashMap<String, String>,
+}
+
+/// Prometheus.
+#[derive(Clone)]
+pub struct Metrics {
+    /// May carry a user and a password.
+    pub endpoint: Url,
+    /// How often what is watched by metrics is looked at.
+    pub check_interval: Duration,
+}
+
+/// The address may hold a password, which is not shown.
+impl fmt::Debug for Metrics {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Metrics")
+            .field("host", &self.endpoint.host_str())
+            .field("check_interval", &self.check_interval)
+            .finish_non_exhaustive()
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -244,6 +265,7 @@ impl Config {
             thresholds: read_thresholds(r),
             knowledge_file: r.text("knowledge_file").map(PathBuf::from),
             deadman_url: r.url("DEADMAN_URL"),
+            metrics: read_metrics(r),
             notes,
         }
     }
@@ -398,6 +420,14 @@ fn read_kubernetes(r: &mut Reader<'_>) -> Kubernetes {
     }
 }
 
+fn read_metrics(r: &mut Reader<'_>) -> Option<Metrics> {
+    let check_interval = r.seconds("CHECK_INTERVAL", 1..=3_600, 30);
+    Some(Metrics {
+        endpoint: r.url("METRICS_ENDPOINT")?,
+        check_interval,
+    })
+}
+
 fn read_slack(r: &mut Reader<'_>) -> Slack {
     let default_api = Url::parse("https://slack.com/api/").expect("a literal URL parses");
     let mut api_url = r.url("SLACK_API_URL").unwrap_or(default_api);
@@ -549,7 +579,7 @@ fn doubts(slack: &Slack, pagerduty: &PagerDuty) -> Vec<String> {
 
 /// Settings that exist but that this version does not act on: said, never swallowed.
 fn read_later(r: &mut Reader<'_>) -> Vec<String> {
-    const LATER: [(&[&str], &str); 12] = [
+    const LATER: [(&[&str], &str); 11] = [
         (
             &[
                 "PAGERDUTY_API_KEY",
@@ -558,10 +588,6 @@ fn read_later(r: &mut Reader<'_>) -> Vec<String> {
                 "PAGERDUTY_API_URL",
             ],
             "PagerDuty's REST API and webhooks",
-        ),
-        (
-            &["METRICS_ENDPOINT", "CHECK_INTERVAL"],
-            "Prometheus metrics",
         ),
         (&["LOG_PATHS", "LOG_POLL_INTERVAL_SECONDS"], "log files"),
         (
@@ -622,15 +648,9 @@ fn read_later(r: &mut Reader<'_>) -> Vec<String> {
     r.flag("AI_ENABLED", true);
     r.fraction("CONFIDENCE_THRESHOLD", 0.75);
     r.number("AI_DECISION_LOOP_INTERVAL_SECONDS", 1..=3_600, 2);
-    r.number("CHECK_INTERVAL", 1..=3_600, 30);
     r.number("LOG_POLL_INTERVAL_SECONDS", 1..=3_600, 5);
     r.number("SPLUNK_PORT", 1..=65_535, 8089);
-    for url in [
-        "METRICS_ENDPOINT",
-        "PAGERDUTY_API_URL",
-        "AIRFLOW_URL",
-        "OPENAI_BASE_URL",
-    ] {
+    for url in ["PAGERDUTY_API_URL", "AIRFLOW_URL", "OPENAI_BASE_URL"] {
         r.url(url);
     }
     notes

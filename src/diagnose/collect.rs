@@ -15,11 +15,13 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 pub use remote::{Candidate, RemoteError, RemoteFind};
 
-use super::standing::is_by_the_job;
+use super::measured::Measured;
+use super::standing::{deaths, is_by_the_job};
 use super::{ContainerLog, Evidence, HistoryEntry};
 use crate::desk::JobQuery;
 use crate::estate::{Controller, Event, JobKey, Node, Pod, SharedEstate, Workload};
 use crate::watch::kubernetes::client::{ClusterClient, Clusters, KubeError};
+use crate::watch::metrics::{Prometheus, facts};
 use crate::watch::runai::client::{Filter, RunaiClient, WorkloadDetail};
 
 /// Objects whose events are asked for; a gang's events repeat each other.
@@ -67,6 +69,7 @@ pub struct Collector {
     clusters: Clusters,
     estate: SharedEstate,
     settings: Settings,
+    metrics: Option<Prometheus>,
 }
 
 /// One answer.
@@ -80,6 +83,8 @@ enum Part {
     Node(Option<Node>),
     Workload(Box<WorkloadDetail>),
     History(Vec<HistoryEntry>),
+    /// What was measured, with sentences about what was not.
+    Measured(Measured, Vec<String>),
     /// There is nothing, and that is in order.
     Nothing,
 }
@@ -103,7 +108,15 @@ impl Collector {
             clusters,
             estate,
             settings,
+            metrics: None,
         }
+    }
+
+    /// Asks this Prometheus too.
+    #[must_use]
+    pub fn with_metrics(mut self, metrics: Option<Prometheus>) -> Self {
+        self.metrics = metrics;
+        self
     }
 
     /// The evidence about a job. Never fails: what could not be had is in `missing`.
@@ -146,6 +159,9 @@ impl Collector {
         if let (Some(runai), Some(workload)) = (&self.runai, &evidence.workload) {
             questions.extend(of_workload(runai, &workload.id));
         }
+        if let Some(prometheus) = &self.metrics {
+            questions.push(measured(prometheus, &evidence));
+        }
         self.answer(&mut evidence, questions, until).await;
         tidy(&mut evidence);
         evidence
@@ -167,6 +183,7 @@ impl Collector {
             neighbours: Vec::new(),
             missing: Vec::new(),
             collected: now,
+            measured: crate::diagnose::measured::Measured::default(),
         };
         let estate = self
             .estate
@@ -329,6 +346,10 @@ fn take(evidence: &mut Evidence, part: Part) {
             evidence.workload = Some(detail.workload);
         }
         Part::History(history) => evidence.history = history,
+        Part::Measured(measured, missing) => {
+            evidence.measured = measured;
+            evidence.missing.extend(missing);
+        }
         Part::Node(None) | Part::Nothing => {}
     }
 }
@@ -412,6 +433,48 @@ fn events<'a>(cluster: &'a ClusterClient, evidence: &Evidence) -> Vec<Question<'
         }),
     };
     vec![of_job, of_nodes]
+}
+
+/// What the metrics tell of the time around the first failure.
+fn measured<'a>(prometheus: &'a Prometheus, evidence: &Evidence) -> Question<'a> {
+    /// Samples are up to a minute old, and the GPU reports after the process died.
+    const AFTERWARDS: SignedDuration = SignedDuration::from_mins(3);
+    let pods: Vec<String> = plan::pods(evidence)
+        .into_iter()
+        .take(facts::MOST_PODS)
+        .map(|pod| pod.name.clone())
+        .collect();
+    let nodes = used_nodes(evidence);
+    let namespace = evidence.job.namespace.clone();
+    let gpus = evidence.pods.iter().any(|pod| pod.gpus > 0.0);
+    let until = first_end(evidence)
+        .map_or(evidence.collected, |end| {
+            end.checked_add(AFTERWARDS).unwrap_or(end)
+        })
+        .min(evidence.collected);
+    Question {
+        about: "The metrics".to_owned(),
+        ask: Box::pin(async move {
+            let scope = facts::Scope {
+                namespace: &namespace,
+                pods: pods.iter().map(String::as_str).collect(),
+                nodes: nodes.iter().map(String::as_str).collect(),
+                gpus,
+                until,
+            };
+            let (measured, missing) = facts::of_job(prometheus, &scope).await;
+            Ok(Part::Measured(measured, missing))
+        }),
+    }
+}
+
+/// When the first container ended badly by itself.
+fn first_end(evidence: &Evidence) -> Option<Timestamp> {
+    deaths(evidence)
+        .iter()
+        .filter_map(|death| Some((death.is_teardown(), death.at()?)))
+        .min()
+        .map(|(_, at)| at)
 }
 
 fn used_nodes(evidence: &Evidence) -> Vec<String> {

@@ -7,6 +7,7 @@ mod finding;
 mod hit;
 pub mod knowledge;
 mod logs;
+pub mod measured;
 mod pending;
 mod remedy;
 pub mod report;
@@ -18,6 +19,7 @@ pub use analyze::analyze;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use self::measured::Measured;
 use crate::estate::{Controller, Event, JobKey, Node, Pod, Workload};
 
 /// Everything known about one job at one time. What could not be had is listed in `missing`.
@@ -41,6 +43,9 @@ pub struct Evidence {
     /// What a tired person should know was not looked at, as sentences.
     pub missing: Vec<String>,
     pub collected: Timestamp,
+    /// What exporters measured of its GPUs and memory around the failure.
+    #[serde(default)]
+    pub measured: Measured,
 }
 
 /// The tail of one container's log.

@@ -3,6 +3,7 @@
 pub mod control;
 pub mod deadman;
 pub mod kubernetes;
+pub mod metrics;
 pub mod pipeline;
 pub mod report;
 pub mod runai;

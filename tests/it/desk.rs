@@ -121,6 +121,7 @@ impl Scene {
                         neighbours: Vec::new(),
                         missing: vec!["Events of prod could not be read.".to_owned()],
                         collected: now,
+                        measured: nightbell::diagnose::measured::Measured::default(),
                     }
                 }
                 .boxed()

@@ -19,6 +19,7 @@ mod diagnosis;
 mod http;
 mod kube_client;
 mod kube_watch;
+mod metrics;
 mod monitoring;
 mod notify;
 mod pipeline;

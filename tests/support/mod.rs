@@ -7,6 +7,7 @@ pub mod cluster;
 pub mod database;
 pub mod kube_api;
 pub mod pagerduty;
+pub mod prometheus;
 pub mod runai;
 pub mod slack;
 pub mod world;

@@ -1,6 +1,8 @@
 //! Which logs to read of a job, and in which order: of a gang of 512, the few that tell why it failed. Pure.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+
+use jiff::Timestamp;
 
 use super::Settings;
 use crate::diagnose::Evidence;
@@ -19,20 +21,21 @@ pub(super) struct WantedLog {
     pub(super) tail_lines: u32,
 }
 
-/// The logs to read, the most telling first.
-pub(super) fn logs(evidence: &Evidence, settings: &Settings) -> Vec<WantedLog> {
+/// The pods of the job, the most telling first: those that ended by themselves before those that were ended, early
+/// before late, low ranks before high ones.
+pub(super) fn pods(evidence: &Evidence) -> Vec<&Pod> {
     let deaths = deaths(evidence);
-    let first_death = |pod: &Pod| {
-        deaths
-            .iter()
-            .filter(|death| death.pod.name == pod.name)
-            .map(|death| (death.is_teardown(), death.at()))
-            .min()
-    };
+    let mut first_death: HashMap<&str, (bool, Option<Timestamp>)> = HashMap::new();
+    for death in &deaths {
+        let this = (death.is_teardown(), death.at());
+        first_death
+            .entry(death.pod.name.as_str())
+            .and_modify(|first| *first = (*first).min(this))
+            .or_insert(this);
+    }
     let mut pods: Vec<&Pod> = evidence.pods.iter().collect();
-    // Those that ended by themselves before those that were ended, early before late, low ranks before high ones.
     pods.sort_by_cached_key(|pod| {
-        let death = first_death(pod);
+        let death = first_death.get(pod.name.as_str()).copied();
         (
             death.is_none(),
             death,
@@ -42,6 +45,13 @@ pub(super) fn logs(evidence: &Evidence, settings: &Settings) -> Vec<WantedLog> {
             pod.name.clone(),
         )
     });
+    pods
+}
+
+/// The logs to read, the most telling first.
+pub(super) fn logs(evidence: &Evidence, settings: &Settings) -> Vec<WantedLog> {
+    let deaths = deaths(evidence);
+    let pods = pods(evidence);
     let limit = if deaths.is_empty() {
         QUIET_PODS.min(settings.pods)
     } else {

@@ -36,6 +36,7 @@ impl Scene {
             neighbours: Vec::new(),
             missing: Vec::new(),
             collected: at(1800),
+            measured: crate::diagnose::measured::Measured::default(),
         })
     }
 
