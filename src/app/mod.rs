@@ -25,7 +25,7 @@ use crate::alert::lifecycle::Event;
 use crate::alert::service::{AlertError, Alerts};
 use crate::alert::{self, Severity};
 use crate::chat::slack::deliver::Deliverer;
-use crate::chat::slack::{self, Inbox, SlackClient, socket};
+use crate::chat::slack::{self, Inbox, People, socket};
 use crate::config::Config;
 use crate::decide::worker::Diagnoser;
 use crate::desk::{self, Desk, Handler};
@@ -386,9 +386,15 @@ impl Bot {
         if config.slack.bot_token.is_none() {
             return axum::Router::new();
         }
-        let (safety, stop, asked) = (self.safety.clone(), supervisor.shutdown(), client.clone());
+        let safety = self.safety.clone();
+        let people = People::new(
+            client.clone(),
+            config.slack.guests_may_read,
+            Arc::new(move |team| safety.set_home_team(team)),
+        );
+        let (asked, stop) = (people.clone(), supervisor.shutdown());
         supervisor.spawn("slack identity", async move {
-            learn_team(&asked, &safety, &stop).await;
+            learn_team(&asked, &stop).await;
             stop.cancelled().await;
             Ok(())
         });
@@ -406,6 +412,7 @@ impl Bot {
             client: client.clone(),
             inbox: inbox.clone(),
             desk: Arc::clone(&self.desk),
+            people,
             owner: format!("{}/deliver", self.owner),
         };
         let stop = supervisor.shutdown();
@@ -501,13 +508,12 @@ fn reporter(alerts: Alerts) -> Reporter {
     })
 }
 
-/// Asks Slack which workspace is ours, so that guests of other workspaces may not decide.
-async fn learn_team(client: &SlackClient, safety: &Safety, stop: &CancellationToken) {
+/// Asks Slack which workspace is ours, so that it is known before the first question comes.
+async fn learn_team(people: &People, stop: &CancellationToken) {
     loop {
-        match client.auth_test().await {
-            Ok(identity) => {
-                info!(target: STARTUP, team = %identity.team_id, "connected to Slack");
-                safety.set_home_team(&identity.team_id);
+        match people.home().await {
+            Ok(team) => {
+                info!(target: STARTUP, team, "connected to Slack");
                 return;
             }
             Err(error) => warn!(%error, "Slack does not say who we are; asking again"),

@@ -124,6 +124,8 @@ pub struct Slack {
     pub api_url: Url,
     pub channel: Option<String>,
     pub webhook_url: Option<SecretString>,
+    /// Guests of the workspace and people of others in shared channels may read.
+    pub guests_may_read: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -473,6 +475,7 @@ fn read_slack(r: &mut Reader<'_>) -> Slack {
         api_url,
         channel,
         webhook_url: webhook,
+        guests_may_read: r.flag("slack.guests_may_read", false),
     }
 }
 

@@ -67,6 +67,9 @@ impl Desk {
         command: Command,
         now: Timestamp,
     ) -> Answer {
+        if let Err(withheld) = principal.check(&command) {
+            return reply::withheld(withheld);
+        }
         if changes(&command) && self.safety.is_foreign(principal) {
             return reply::problem(
                 Outcome::Refused,

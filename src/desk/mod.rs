@@ -9,6 +9,7 @@ mod help;
 mod jobs;
 mod monitoring;
 mod reply;
+mod role;
 mod say;
 pub mod understand;
 
@@ -18,6 +19,8 @@ use crate::chat::card::{Card, Verb};
 
 pub use execute::{Analyze, Collect, Desk, Settings};
 pub use jobs::{diagnosis_answer, not_one};
+pub(crate) use reply::NEEDS_ROLE;
+pub use role::{Role, Standing, needed};
 pub use say::{ask_json, ask_offline};
 
 /// Who asks, and from where.
@@ -28,6 +31,8 @@ pub struct Principal {
     pub user: String,
     /// Slack team, for Slack Connect guests.
     pub team: Option<String>,
+    #[serde(default)]
+    pub standing: Standing,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::role::Withheld;
 use super::{Answer, Outcome};
 use crate::chat::card::{Block, Card, Span, Tone};
 
@@ -33,6 +34,19 @@ pub(super) fn problem(
         outcome,
         private: true,
     }
+}
+
+/// Member of a body that names the role a command would take.
+pub(crate) const NEEDS_ROLE: &str = "needs_role";
+
+/// A command that the asker's standing does not allow.
+pub(super) fn withheld(withheld: Withheld) -> Answer {
+    let (text, way_out) = withheld.told();
+    let mut answer = problem(Outcome::Refused, text, way_out);
+    if let Withheld::Role { needs, .. } = withheld {
+        answer.body[NEEDS_ROLE] = serde_json::json!(needs);
+    }
+    answer
 }
 
 /// What is said when the database does not answer: the cause is for the log.

@@ -4,7 +4,9 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::execute::{Desk, who};
-use super::reply::{answer, card, code, length, problem, say, small, unavailable};
+use super::reply::{
+    self, NEEDS_ROLE, answer, card, code, length, problem, say, small, unavailable,
+};
 use super::understand::{self, Intent, Known, Slots, Understanding};
 use super::{Answer, Command, JobQuery, Outcome, Principal, help, jobs};
 use crate::alert::Alert;
@@ -30,7 +32,11 @@ impl Desk {
     ) -> Answer {
         let understood = understand::understand(text, context, &self.known());
         let mut answer = self.respond(principal, &understood, now).await;
+        let needs_role = answer.body.get_mut(NEEDS_ROLE).map(Value::take);
         answer.body = ask_json(&understood, &answer);
+        if let Some(role) = needs_role {
+            answer.body[NEEDS_ROLE] = role;
+        }
         answer
     }
 
@@ -44,12 +50,18 @@ impl Desk {
             return answer;
         }
         if understood.intent == Intent::ListIncidents {
+            if let Err(withheld) = principal.check(&Command::ListAlerts { all: false }) {
+                return reply::withheld(withheld);
+            }
             return self.list_said(&understood.slots, now).await;
         }
         let command = match self.command(understood).await {
             Ok(command) => command,
             Err(answer) => return *answer,
         };
+        if let Err(withheld) = principal.check(&command) {
+            return reply::withheld(withheld);
+        }
         if understood.needs_confirmation {
             self.ask_to_confirm(principal, &command, now).await
         } else {

@@ -12,8 +12,7 @@ use secrecy::SecretString;
 use super::Shared;
 use super::problem::Problem;
 use super::token::{Role, Tokens};
-use crate::chat::card::Verb;
-use crate::desk::{Command, Principal, Surface};
+use crate::desk::{Principal, Standing, Surface};
 
 /// Which of our own clients asks. A page of another origin cannot set it without being refused first.
 const SURFACE: &str = "x-nightbell-surface";
@@ -129,6 +128,7 @@ fn local(request: &Request) -> Result<Caller, Problem> {
             surface,
             user: "local".to_owned(),
             team: None,
+            standing: Standing::Member,
         },
         role: Role::Admin,
     })
@@ -160,6 +160,7 @@ fn bearer(tokens: &Tokens, headers: &HeaderMap, now: Timestamp) -> Result<Caller
             surface: Surface::Api,
             user: claims.sub,
             team: None,
+            standing: Standing::Token(claims.role),
         },
         role: claims.role,
     })
@@ -223,44 +224,4 @@ fn is_this_machine(host: &str) -> bool {
         || host
             .parse::<std::net::IpAddr>()
             .is_ok_and(|address| address.is_loopback())
-}
-
-/// The role that a command needs.
-pub(super) fn role_for(command: &Command) -> Role {
-    match command {
-        Command::MonitoringStatus
-        | Command::JobStatus { .. }
-        | Command::ListJobs { .. }
-        | Command::Troubleshoot { .. }
-        | Command::ShowLogs { .. }
-        | Command::WhyPending { .. }
-        | Command::ListAlerts { .. }
-        | Command::ShowAlert { .. }
-        | Command::ListApprovals
-        | Command::ListSilences
-        | Command::Status
-        | Command::Help { .. } => Role::Viewer,
-        // A sentence can ask for anything, but what is grave waits for a press, which needs a role of its own.
-        Command::Say { .. }
-        | Command::MonitoringStart { .. }
-        | Command::MonitoringStop
-        | Command::Silence { .. }
-        | Command::RemoveSilence { .. }
-        | Command::EmergencyStop { .. } => Role::Operator,
-        Command::Decide { .. } => Role::Approver,
-        Command::EmergencyClear => Role::Admin,
-        Command::Press { verb, .. } => match verb {
-            Verb::Troubleshoot | Verb::ShowLogs | Verb::Cancel => Role::Viewer,
-            Verb::Acknowledge
-            | Verb::Resolve
-            | Verb::Silence1h
-            | Verb::Silence4h
-            | Verb::Silence1d
-            | Verb::ThumbsUp
-            | Verb::ThumbsDown => Role::Operator,
-            Verb::Approve | Verb::Deny => Role::Approver,
-            // What is confirmed may be the gravest: clearing an emergency stop.
-            Verb::Confirm => Role::Admin,
-        },
-    }
 }

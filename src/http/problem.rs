@@ -6,7 +6,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
-use crate::desk::{Answer, Outcome};
+use crate::desk::{Answer, NEEDS_ROLE, Outcome};
 use crate::store::StoreError;
 
 /// A refusal or a failure.
@@ -70,6 +70,7 @@ pub(super) fn of_answer(answer: Answer) -> Result<Json<Value>, Problem> {
     let status = match answer.outcome {
         Outcome::Done => return Ok(Json(answer.body)),
         Outcome::NotFound => StatusCode::NOT_FOUND,
+        Outcome::Refused if answer.body.get(NEEDS_ROLE).is_some() => StatusCode::FORBIDDEN,
         Outcome::Refused => StatusCode::CONFLICT,
         Outcome::Invalid => StatusCode::BAD_REQUEST,
         Outcome::Unavailable => StatusCode::SERVICE_UNAVAILABLE,

@@ -16,37 +16,12 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
+pub use crate::desk::Role;
+
 /// Our tokens are for us: a token of another service with the same secret is not taken.
 const AUDIENCE: &str = "nightbell";
 /// Clocks of two machines may differ by this much.
 const LEEWAY_SECONDS: u64 = 30;
-
-/// What a token allows; each role may do all that the ones before it may.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum,
-)]
-#[serde(rename_all = "snake_case")]
-pub enum Role {
-    /// Reads.
-    Viewer,
-    /// Starts and stops monitoring, acknowledges, silences, resolves, pulls the emergency stop.
-    Operator,
-    /// Decides on actions, as far as `APPROVERS` lets them.
-    Approver,
-    /// Clears an emergency stop.
-    Admin,
-}
-
-impl std::fmt::Display for Role {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Viewer => "viewer",
-            Self::Operator => "operator",
-            Self::Approver => "approver",
-            Self::Admin => "admin",
-        })
-    }
-}
 
 /// What a token says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -339,6 +339,7 @@ impl Safety {
                 NotAllowed::NotListed
                 | NotAllowed::ForeignTeam
                 | NotAllowed::OwnRequest
+                | NotAllowed::TeamUnknown
                 | NotAllowed::GroupUnknown { .. } => Decision::NotAllowed { why },
             });
         }

@@ -1,4 +1,5 @@
-//! Who may approve. Fails closed: nobody is an approver who was not named.
+//! Who may approve. Fails closed: nobody is an approver who was not named, or given the role with a token, and with an
+//! empty list nobody at all.
 
 use std::fmt;
 use std::str::FromStr;
@@ -54,6 +55,8 @@ pub enum NotAllowed {
     NotListed,
     /// A guest from another Slack workspace.
     ForeignTeam,
+    /// Slack has not said yet which workspace is ours.
+    TeamUnknown,
     /// Who asked for an action does not approve it.
     OwnRequest,
     /// Membership could not be checked, which counts as no.
@@ -70,6 +73,9 @@ impl fmt::Display for NotAllowed {
             ),
             Self::NotListed => f.write_str("you are not among the approvers"),
             Self::ForeignTeam => f.write_str("approvers must be of this Slack workspace"),
+            Self::TeamUnknown => f.write_str(
+                "Slack did not say yet which workspace is nightbell's own, so nobody in Slack can be let in; try again in a minute",
+            ),
             Self::OwnRequest => {
                 f.write_str("you asked for this action yourself; somebody else has to approve it")
             }
@@ -111,10 +117,11 @@ impl Approvers {
         if self.is_empty() {
             return Err(NotAllowed::NobodyMayApprove);
         }
-        if let (Surface::Slack, Some(home)) = (principal.surface, home_team)
-            && principal.team.as_deref() != Some(home)
-        {
-            return Err(NotAllowed::ForeignTeam);
+        if principal.surface == Surface::Slack {
+            let home = home_team.ok_or(NotAllowed::TeamUnknown)?;
+            if principal.team.as_deref() != Some(home) {
+                return Err(NotAllowed::ForeignTeam);
+            }
         }
         self.check_listed(principal, groups)?;
         if requested_by == name(principal) {
@@ -147,6 +154,8 @@ impl Approvers {
                     }),
                 )
             }
+            // Whoever holds the secret, or runs the identity provider, granted the role.
+            Surface::Api if principal.has_approving_role() => Ok(()),
             Surface::Console | Surface::Cli | Surface::Api => Err(NotAllowed::NotListed),
         }
     }
@@ -165,12 +174,14 @@ pub fn name(principal: &Principal) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::desk::{Role, Standing};
 
     fn slack(user: &str, team: &str) -> Principal {
         Principal {
             surface: Surface::Slack,
             user: user.into(),
             team: Some(team.into()),
+            standing: Standing::Member,
         }
     }
     fn at(surface: Surface, user: &str) -> Principal {
@@ -178,6 +189,7 @@ mod tests {
             surface,
             user: user.into(),
             team: None,
+            standing: Standing::Member,
         }
     }
     fn approvers(list: &str) -> Approvers {
@@ -253,6 +265,48 @@ mod tests {
         assert_eq!(
             list.check(&slack("U02", "T1"), "U01", Some("T1"), &[]),
             Ok(())
+        );
+    }
+
+    #[test]
+    fn a_token_of_an_approving_role_may_decide_once_anybody_may() {
+        let token = |role| Principal {
+            standing: Standing::Token(role),
+            ..at(Surface::Api, "mira")
+        };
+        let list = approvers("U01");
+        for (role, expected) in [
+            (Role::Viewer, Err(NotAllowed::NotListed)),
+            (Role::Operator, Err(NotAllowed::NotListed)),
+            (Role::Approver, Ok(())),
+            (Role::Admin, Ok(())),
+        ] {
+            assert_eq!(list.check(&token(role), "policy", None, &[]), expected);
+            assert_eq!(
+                approvers("").check(&token(role), "policy", None, &[]),
+                Err(NotAllowed::NobodyMayApprove)
+            );
+        }
+        assert_eq!(
+            list.check(&token(Role::Admin), "api:mira", None, &[]),
+            Err(NotAllowed::OwnRequest)
+        );
+        // A role is a token's: said of anybody else it grants nothing.
+        let elsewhere = Principal {
+            standing: Standing::Token(Role::Admin),
+            ..slack("U02", "T1")
+        };
+        assert_eq!(
+            list.check(&elsewhere, "policy", Some("T1"), &[]),
+            Err(NotAllowed::NotListed)
+        );
+    }
+
+    #[test]
+    fn until_slack_said_which_workspace_is_ours_nobody_in_slack_decides() {
+        assert_eq!(
+            approvers("U01").check(&slack("U01", "T1"), "policy", None, &[]),
+            Err(NotAllowed::TeamUnknown)
         );
     }
 

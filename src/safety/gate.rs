@@ -105,10 +105,17 @@ impl Safety {
         self
     }
 
-    /// Tells which Slack workspace is ours, once Slack said so. From then on people of others may not decide.
+    /// Tells which Slack workspace is ours, once Slack said so. Until then nobody in Slack may decide, and
+    /// from then on nobody of another workspace.
     pub fn set_home_team(&self, team: &str) {
         // The workspace of a token never changes, so a second telling has nothing to add.
         let _ = self.home_team.set(team.to_owned());
+    }
+
+    /// Our own Slack workspace, once Slack said so.
+    #[must_use]
+    pub fn home_team(&self) -> Option<&str> {
+        self.home_team.get().map(String::as_str)
     }
 
     /// Whether somebody in Slack is known to be of another workspace than ours (a Slack Connect guest).

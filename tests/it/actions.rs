@@ -9,7 +9,7 @@ use nightbell::action::{
 };
 use nightbell::alert::Severity;
 use nightbell::decide::Proposal;
-use nightbell::desk::{Principal, Surface};
+use nightbell::desk::{Principal, Standing, Surface};
 use nightbell::diagnose::SafetyClass;
 use nightbell::safety::policy::Policy;
 use nightbell::safety::{
@@ -175,6 +175,7 @@ impl Bench {
             surface: Surface::Console,
             user: "local".into(),
             team: None,
+            standing: Standing::Member,
         };
         let decision = self
             .safety

@@ -8,7 +8,9 @@ use jiff::Timestamp;
 use nightbell::alert::service::Alerts;
 use nightbell::chat::card::{Block, Press, Verb};
 use nightbell::chat::terminal;
-use nightbell::desk::{Answer, Command, Desk, JobQuery, Outcome, Principal, Settings, Surface};
+use nightbell::desk::{
+    Answer, Command, Desk, JobQuery, Outcome, Principal, Role, Settings, Standing, Surface,
+};
 use nightbell::diagnose::{Diagnosis, Evidence, Verdict};
 use nightbell::estate::index::Estate;
 use nightbell::estate::{Phase, Workload};
@@ -28,6 +30,7 @@ fn person(user: &str) -> Principal {
         surface: Surface::Slack,
         user: user.to_owned(),
         team: None,
+        standing: Standing::Member,
     }
 }
 
@@ -233,6 +236,111 @@ async fn stopping_by_a_sentence_waits_for_the_askers_own_yes_and_counts_once() {
         scene.presses("U1", &confirm, 4).await.outcome,
         Outcome::Refused
     );
+}
+
+/// A caller of the API with a token of `role`.
+fn caller(role: Role) -> Principal {
+    Principal {
+        surface: Surface::Api,
+        user: "mira".to_owned(),
+        team: None,
+        standing: Standing::Token(role),
+    }
+}
+
+fn sentence(text: &str) -> Command {
+    Command::Say {
+        text: text.to_owned(),
+        context: Vec::new(),
+    }
+}
+
+#[tokio::test]
+async fn a_viewer_asks_what_reads_and_is_told_which_role_it_takes_to_change() {
+    let scene = Scene::new().await;
+    let viewer = caller(Role::Viewer);
+    for text in [
+        "what is the monitoring status?",
+        "list jobs",
+        "show open alerts",
+        "help",
+        "status of train-bert",
+    ] {
+        let answer = scene.desk.execute_at(&viewer, sentence(text), at(0)).await;
+        assert_eq!(answer.outcome, Outcome::Done, "{text}: {answer:?}");
+    }
+    for (text, role) in [
+        ("stop monitoring", "operator"),
+        ("monitor project nlp", "operator"),
+        ("emergency stop", "operator"),
+    ] {
+        let answer = scene.desk.execute_at(&viewer, sentence(text), at(0)).await;
+        assert_eq!(answer.outcome, Outcome::Refused, "{text}: {answer:?}");
+        let reply = answer.body["reply"].as_str().expect("a reply");
+        assert!(
+            reply.contains(&format!("role {role}")) && reply.contains("viewer"),
+            "{text}: {reply}"
+        );
+        assert_eq!(answer.body["needs_role"], role, "{text}");
+    }
+    assert!(scene.desk.monitoring.current(at(1)).enabled);
+
+    let asked = scene
+        .desk
+        .execute_at(&caller(Role::Operator), sentence("stop monitoring"), at(0))
+        .await;
+    let confirm = button(&asked, Verb::Confirm);
+    let press = Command::Press {
+        verb: confirm.verb,
+        id: confirm.id,
+        reason: None,
+    };
+    // The same person, with a lesser token by now.
+    let demoted = scene.desk.execute_at(&viewer, press, at(1)).await;
+    assert_eq!(demoted.outcome, Outcome::Refused, "{demoted:?}");
+    assert!(scene.desk.monitoring.current(at(2)).enabled);
+}
+
+#[tokio::test]
+async fn guests_in_slack_learn_nothing_and_visitors_change_nothing() {
+    let scene = Scene::new().await;
+    let of = |standing| Principal {
+        standing,
+        ..person("UGUEST")
+    };
+    let reading = [
+        "what is the monitoring status?",
+        "show me the logs of train-bert",
+        "list jobs",
+        "show open alerts",
+    ];
+    for standing in [Standing::Guest, Standing::Unknown] {
+        for text in reading.iter().chain(&["stop monitoring", "emergency stop"]) {
+            let answer = scene
+                .desk
+                .execute_at(&of(standing), sentence(text), at(0))
+                .await;
+            assert_eq!(answer.outcome, Outcome::Refused, "{text}: {answer:?}");
+            assert!(answer.private, "{text}");
+            let told = serde_json::to_string(&answer).expect("JSON");
+            // The name that was said may stand in the slots; nothing else of the estate.
+            assert!(
+                !told.contains("sweep") && !told.contains("step 7"),
+                "{told}"
+            );
+        }
+    }
+    let visitor = of(Standing::Visitor);
+    for text in reading {
+        let answer = scene.desk.execute_at(&visitor, sentence(text), at(0)).await;
+        assert_eq!(answer.outcome, Outcome::Done, "{text}: {answer:?}");
+    }
+    let answer = scene
+        .desk
+        .execute_at(&visitor, sentence("stop monitoring"), at(0))
+        .await;
+    assert_eq!(answer.outcome, Outcome::Refused);
+    assert!(scene.desk.monitoring.current(at(1)).enabled);
 }
 
 #[tokio::test]

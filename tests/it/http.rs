@@ -337,11 +337,12 @@ async fn a_role_allows_what_it_says_and_no_more() {
             "/api/v1/emergency-stop",
             json!({ "reason": "fire" }),
         ),
+        // A sentence comes back as the command that it means, and that is checked.
         (
-            Role::Operator,
+            Role::Viewer,
             "POST",
             "/api/v1/console/say",
-            json!({ "text": "help" }),
+            json!({ "text": "stop monitoring" }),
         ),
         (
             Role::Operator,
@@ -362,8 +363,9 @@ async fn a_role_allows_what_it_says_and_no_more() {
             press(Verb::Deny),
         ),
         (Role::Admin, "DELETE", "/api/v1/emergency-stop", json!({})),
+        // As is what a question was asked about.
         (
-            Role::Admin,
+            Role::Viewer,
             "POST",
             "/api/v1/console/press",
             press(Verb::Confirm),

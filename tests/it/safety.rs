@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use nightbell::action::{ActionKind, ActionSpec, Parameters, Target};
 use nightbell::alert::Severity;
 use nightbell::decide::Proposal;
-use nightbell::desk::{Principal, Surface};
+use nightbell::desk::{Principal, Role, Standing, Surface};
 use nightbell::diagnose::SafetyClass;
 use nightbell::safety::limits::{LimitReached, Limits};
 use nightbell::safety::policy::Policy;
@@ -69,7 +69,14 @@ fn settings() -> Settings {
 }
 
 fn safety(db: &TestDatabase) -> Safety {
-    Safety::new(db.store.clone(), settings())
+    at_home(db.store.clone(), settings())
+}
+
+/// A gate that knows its own Slack workspace.
+fn at_home(store: Store, settings: Settings) -> Safety {
+    let safety = Safety::new(store, settings);
+    safety.set_home_team("T1");
+    safety
 }
 
 fn mira() -> Principal {
@@ -80,6 +87,7 @@ fn slack(user: &str) -> Principal {
         surface: Surface::Slack,
         user: user.into(),
         team: Some("T1".into()),
+        standing: Standing::Member,
     }
 }
 
@@ -204,7 +212,7 @@ async fn of_twenty_clicks_at_once_exactly_one_decides() {
         let other_replica = Store::open(&db.url)
             .await
             .expect("a second replica opens the database");
-        let replicas = [safety(&db), Safety::new(other_replica, settings())];
+        let replicas = [safety(&db), at_home(other_replica, settings())];
         let approval = asked(&replicas[0], &db.store, "alert-1", "train-0", at(0)).await;
         let clicks = (0..20).map(|i| {
             let (safety, id) = (replicas[i % 2].clone(), approval.id.clone());
@@ -244,8 +252,8 @@ async fn replicas_together_never_exceed_the_hourly_limit() {
         };
         let other_replica = Store::open(&db.url).await.expect("a second replica");
         let replicas = [
-            Safety::new(db.store.clone(), open.clone()),
-            Safety::new(other_replica, open),
+            at_home(db.store.clone(), open.clone()),
+            at_home(other_replica, open),
         ];
         let mut approvals = Vec::new();
         for i in 0..25 {
@@ -297,7 +305,6 @@ async fn replicas_together_never_exceed_the_hourly_limit() {
 async fn who_may_not_decide_is_told_why_and_the_attempt_is_audited() {
     for db in databases().await {
         let safety = safety(&db);
-        safety.set_home_team("T1");
         let approval = asked(&safety, &db.store, "alert-1", "train-0", at(0)).await;
         let guest = Principal {
             team: Some("T2".into()),
@@ -310,6 +317,7 @@ async fn who_may_not_decide_is_told_why_and_the_attempt_is_audited() {
                 surface: Surface::Api,
                 user: "local".into(),
                 team: None,
+                standing: Standing::Member,
             },
         ] {
             let decision = safety
@@ -336,7 +344,7 @@ async fn who_may_not_decide_is_told_why_and_the_attempt_is_audited() {
                 .is_empty()
         );
 
-        let nobody = Safety::new(
+        let nobody = at_home(
             db.store.clone(),
             Settings {
                 approvers: "".parse().expect("empty"),
@@ -358,7 +366,7 @@ async fn a_group_lets_its_members_in_and_fails_closed_when_slack_is_silent() {
         approvers: "S01".parse().expect("a group"),
         ..settings()
     };
-    let plain = Safety::new(db.store.clone(), by_group);
+    let plain = at_home(db.store.clone(), by_group);
     let silent = plain
         .clone()
         .with_groups(Arc::new(|_| Box::pin(async { None })));
@@ -385,6 +393,41 @@ async fn a_group_lets_its_members_in_and_fails_closed_when_slack_is_silent() {
         approve(&speaks, &approval, at(2)).await,
         Decision::Approved { .. }
     ));
+}
+
+#[tokio::test]
+async fn the_audit_names_the_subject_of_the_token_that_approved() {
+    let db = sqlite().await;
+    let safety = safety(&db);
+    let approval = asked(&safety, &db.store, "alert-1", "train-0", at(0)).await;
+    let by = |role| Principal {
+        surface: Surface::Api,
+        user: "mira@example.com".into(),
+        team: None,
+        standing: Standing::Token(role),
+    };
+    let refused = safety
+        .decide(&approval.id, &by(Role::Operator), true, None, at(1))
+        .await
+        .expect("decide");
+    assert!(
+        matches!(refused, Decision::NotAllowed { .. }),
+        "{refused:?}"
+    );
+    let decision = safety
+        .decide(&approval.id, &by(Role::Approver), true, None, at(2))
+        .await
+        .expect("decide");
+    let Decision::Approved { approval, .. } = decision else {
+        panic!("{decision:?}")
+    };
+    assert_eq!(approval.decided_by.as_deref(), Some("api:mira@example.com"));
+    let told = db.store.audit_of(&approval.id).await.expect("audit");
+    assert!(
+        told.iter()
+            .any(|e| e.kind == audit::AuditKind::Approved && e.actor == "api:mira@example.com"),
+        "{told:?}"
+    );
 }
 
 #[tokio::test]
@@ -505,7 +548,6 @@ async fn what_recovered_is_not_repaired() {
 async fn in_slack_only_an_approver_of_our_workspace_clears_the_emergency_stop() {
     let db = sqlite().await;
     let safety = safety(&db);
-    safety.set_home_team("T1");
     let stop = safety
         .emergency_stop("U09", None, at(0))
         .await
@@ -770,7 +812,7 @@ async fn what_the_policy_lets_run_is_permitted_at_once_and_asked_outside_the_lim
             require_approval_threshold: Severity::High,
             dry_run: false,
         };
-        let safety = Safety::new(
+        let safety = at_home(
             db.store.clone(),
             Settings {
                 policy,
@@ -805,7 +847,7 @@ async fn a_rehearsal_that_was_asked_about_never_becomes_the_real_thing() {
     for db in databases().await {
         let mut dry = settings();
         dry.policy.dry_run = true;
-        let rehearsing = Safety::new(db.store.clone(), dry);
+        let rehearsing = at_home(db.store.clone(), dry);
         let approval = asked(&rehearsing, &db.store, "alert-1", "train-0", at(0)).await;
         assert!(approval.dry_run);
         let live = safety(&db);
@@ -916,8 +958,8 @@ async fn play(db: &TestDatabase, steps: &[Step]) {
     };
     let other = Store::open(&db.url).await.expect("a second replica");
     let replicas = [
-        Safety::new(db.store.clone(), settings.clone()),
-        Safety::new(other, settings),
+        at_home(db.store.clone(), settings.clone()),
+        at_home(other, settings),
     ];
     let mut now = at(100_000);
     let mut alerts = [0_u32; 6];

@@ -9,8 +9,9 @@ use nightbell::chat::card::{Block, Button, ButtonStyle, Card, Press, Span, Tone,
 use nightbell::chat::slack::client::{Settings, SlackClient};
 use nightbell::chat::slack::deliver::Deliverer;
 use nightbell::chat::slack::inbox::Inbox;
+use nightbell::chat::slack::people::People;
 use nightbell::chat::slack::{http, socket};
-use nightbell::desk::{Answer, Command, Handler, Outcome, Principal};
+use nightbell::desk::{Answer, Command, Handler, Outcome, Principal, Standing};
 use secrecy::SecretString;
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -168,6 +169,7 @@ impl Bot {
             client: client(&slack),
             inbox: inbox.clone(),
             desk: echo(&asked),
+            people: People::new(client(&slack), false, Arc::new(|_| ())),
             owner: "test".to_owned(),
         };
         let tasks = vec![
@@ -661,6 +663,70 @@ async fn a_delivery_whose_worker_died_is_answered_by_the_next() {
     let bot = Bot::start(database, slack);
     bot.slack.wait_for_messages(2).await;
     assert_eq!(bot.commands().len(), 1);
+    bot.stop().await;
+}
+
+#[tokio::test]
+async fn the_desk_hears_whether_a_member_or_a_guest_asks() {
+    let bot = Bot::over_http().await;
+    bot.slack
+        .set_profile("UGUEST", json!({"is_ultra_restricted": true}));
+    bot.slack
+        .set_profile("USTRANGER", json!({"is_stranger": true}));
+    let mut foreign = bot.slack.said("C1", None, "UELSEWHERE", "what fails?");
+    foreign["event"]["user_team"] = json!("T9");
+    for user in ["UMIRA", "UGUEST", "USTRANGER", "UMIRA"] {
+        assert!(bot.slack.slash("C1", user, "what fails?").await);
+    }
+    assert!(bot.slack.send("events_api", &foreign).await);
+    bot.wait_for_commands(5).await;
+
+    let asked = bot.asked.lock().expect("not poisoned").clone();
+    for (principal, _) in &asked {
+        let expected = match principal.user.as_str() {
+            "UMIRA" => Standing::Member,
+            _ => Standing::Guest,
+        };
+        assert_eq!(principal.standing, expected, "{principal:?}");
+    }
+    // A foreign person needs no looking up, and nobody is looked up twice within minutes.
+    assert!(bot.slack.calls("users.info") <= 4);
+    assert!(bot.slack.slash("C1", "UGUEST", "again").await);
+    bot.wait_for_commands(6).await;
+    assert!(bot.slack.calls("users.info") <= 4);
+    bot.stop().await;
+}
+
+#[tokio::test]
+async fn who_slack_does_not_know_yet_is_acknowledged_and_asked_about_again() {
+    let bot = Bot::over_http().await;
+    bot.slack.fail("auth.test", Fault::Error("internal_error"));
+    bot.slack.fail("users.info", Fault::BadGateway);
+    let began = std::time::Instant::now();
+    assert!(bot.slack.slash("C1", "UMIRA", "what fails?").await);
+    assert!(
+        began.elapsed() < Duration::from_secs(3),
+        "acknowledged in time"
+    );
+    bot.wait_for_commands(1).await;
+    let asked = bot.asked.lock().expect("not poisoned").clone();
+    assert_eq!(asked[0].0.standing, Standing::Member);
+    bot.stop().await;
+}
+
+#[tokio::test]
+async fn an_app_that_may_not_look_people_up_goes_by_their_workspace() {
+    let bot = Bot::over_http().await;
+    bot.slack.fail("users.info", Fault::Error("missing_scope"));
+    let mut foreign = bot.slack.said("C1", None, "UELSEWHERE", "what fails?");
+    foreign["event"]["user_team"] = json!("T9");
+    assert!(bot.slack.slash("C1", "UMIRA", "what fails?").await);
+    bot.wait_for_commands(1).await;
+    assert!(bot.slack.send("events_api", &foreign).await);
+    bot.wait_for_commands(2).await;
+    let asked = bot.asked.lock().expect("not poisoned").clone();
+    assert_eq!(asked[0].0.standing, Standing::Member);
+    assert_eq!(asked[1].0.standing, Standing::Guest);
     bot.stop().await;
 }
 

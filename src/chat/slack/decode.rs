@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::blocks::press_of;
 use super::mrkdwn::{cut, typed};
 use crate::chat::card::{Press, Verb};
-use crate::desk::{Command, Principal, Surface};
+use crate::desk::{Command, Principal, Standing, Surface};
 
 /// The longest text taken from a person, in UTF-16 units.
 const LONGEST_TEXT: usize = 4_000;
@@ -58,6 +58,27 @@ pub(crate) struct Place {
     pub(crate) direct: bool,
 }
 
+impl Ask {
+    /// Who asks.
+    pub(crate) fn principal(&mut self) -> &mut Principal {
+        match self {
+            Self::Said { principal, .. }
+            | Self::Slash { principal, .. }
+            | Self::Pressed { principal, .. }
+            | Self::DeniedBecause { principal, .. } => principal,
+        }
+    }
+
+    /// Whether a proposed action is decided by it.
+    pub(crate) fn is_decision(&self) -> bool {
+        match self {
+            Self::Pressed { press, .. } => matches!(press.verb, Verb::Approve | Verb::Deny),
+            Self::DeniedBecause { .. } => true,
+            Self::Said { .. } | Self::Slash { .. } => false,
+        }
+    }
+}
+
 impl Place {
     /// The message under which answers go.
     pub(crate) fn parent(&self) -> &str {
@@ -83,6 +104,7 @@ fn principal(user: &str, team: Option<String>) -> Principal {
         surface: Surface::Slack,
         user: user.to_owned(),
         team,
+        standing: Standing::Member,
     }
 }
 

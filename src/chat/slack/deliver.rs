@@ -21,8 +21,9 @@ use super::decode::{Ask, Place, decode, deny_dialog};
 use super::error::SlackError;
 use super::inbox::Inbox;
 use super::mrkdwn::{cut, typed};
+use super::people::People;
 use crate::chat::card::{Block, Card, Press, Span, Tone, Verb};
-use crate::desk::{Answer, Command, Handler, Outcome, Principal};
+use crate::desk::{Answer, Command, Handler, Outcome, Principal, Standing};
 use crate::store::{Effect, EffectKind, InboxRow, Store, StoreError};
 
 /// Deliveries carried out at once.
@@ -37,6 +38,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 const STALE: SignedDuration = SignedDuration::from_mins(30);
 /// Attempts before a delivery that keeps killing its worker is given up.
 const ATTEMPTS: i64 = 12;
+/// Attempts at finding out who asks before the question is politely refused: some seconds.
+const RECOGNISE_ATTEMPTS: i64 = 4;
 /// Earlier messages of a thread that the desk gets to see, and how much of each.
 const CONTEXT_MESSAGES: usize = 20;
 const CONTEXT_TEXT: usize = 1_000;
@@ -48,6 +51,7 @@ pub struct Deliverer {
     pub client: SlackClient,
     pub inbox: Inbox,
     pub desk: Handler,
+    pub people: People,
     /// Names this process in claims.
     pub owner: String,
 }
@@ -169,13 +173,36 @@ impl Deliverer {
             return Ok(());
         }
         match decode(&row.kind, &row.payload) {
-            Ok(Some(ask)) => self.answer(&row, ask, effect.attempts > 1).await,
+            Ok(Some(mut ask)) => {
+                self.recognise(&mut ask, effect.attempts).await?;
+                self.answer(&row, ask, effect.attempts > 1).await
+            }
             Ok(None) => Ok(()),
             Err(error) => {
                 error!(inbox.id = %row.id, inbox.kind = row.kind, %error, "cannot read what Slack sent");
                 Ok(())
             }
         }
+    }
+
+    /// Finds out whether a member or a guest asks. Decisions need no asking, and their dialog has no time for it: the
+    /// gate lets nobody in who is not named.
+    async fn recognise(&self, ask: &mut Ask, attempts: i64) -> Result<(), Fault> {
+        if ask.is_decision() {
+            return Ok(());
+        }
+        let principal = ask.principal();
+        principal.standing = match self.people.standing(principal).await {
+            Ok(standing) => standing,
+            Err(error) if error.is_transient() && attempts < RECOGNISE_ATTEMPTS => {
+                return Err(error.into());
+            }
+            Err(error) => {
+                warn!(%error, "Slack does not say who asks, so nothing is answered");
+                Standing::Unknown
+            }
+        };
+        Ok(())
     }
 
     async fn answer(&self, row: &InboxRow, ask: Ask, again: bool) -> Result<(), Fault> {

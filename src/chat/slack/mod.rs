@@ -12,9 +12,11 @@ pub mod error;
 pub mod http;
 pub mod inbox;
 mod mrkdwn;
+pub mod people;
 mod signature;
 pub mod socket;
 
 pub use client::{Settings, SlackClient};
 pub use error::SlackError;
 pub use inbox::Inbox;
+pub use people::People;

@@ -16,11 +16,11 @@ use axum::routing::{get, post};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::access::{Caller, role_for};
+use super::access::Caller;
 use super::problem::Problem;
 use super::{Shared, stream};
 use crate::chat::card::Verb;
-use crate::desk::{Answer, Command};
+use crate::desk::{Answer, Command, needed};
 
 /// Rows of a page when the caller does not say, and at most.
 const LIMIT: u32 = 50;
@@ -114,10 +114,10 @@ async fn ask_desk(shared: &Shared, caller: &Caller, command: Command) -> Result<
             id,
             ..
         } => match shared.store.kept_command::<Command>(id).await? {
-            Some(kept) => role_for(&kept),
-            None => role_for(&command),
+            Some(kept) => needed(&kept),
+            None => needed(&command),
         },
-        command => role_for(command),
+        command => needed(command),
     };
     caller.needs(role)?;
     Ok((shared.desk)(caller.principal.clone(), command).await)

@@ -120,11 +120,11 @@ async function showOverview() {
   const left = m.seconds_left === null ? "" : `, ${span(m.seconds_left)} left`;
   $("facts").replaceChildren(
     fact("Monitoring", m.enabled ? `on: ${scope}${left}` : "stopped", m.enabled ? "good" : "warning"),
-    fact("Sources", `${o.sources.fresh} fresh, ${o.sources.unknown} unknown, ${o.sources.paused} paused`, o.sources.unknown || !o.sources.fresh ? "warning" : "good"),
+    fact("Sources", [`${o.sources.fresh} fresh`, o.sources.unknown ? `${o.sources.unknown} unknown` : "", o.sources.paused ? `${o.sources.paused} paused` : ""].filter(Boolean).join(", "), o.sources.unknown || !o.sources.fresh ? "warning" : "good"),
     fact("Alerts", `${o.alerts_open} open of ${o.alerts_total}`, o.alerts_open ? "bad" : "good"),
     fact("Jobs", String(o.jobs)),
     fact("Approvals", o.safety.nobody_may_approve ? "nobody may approve: APPROVERS is empty" : `${o.safety.pending_approvals} waiting`, o.safety.nobody_may_approve ? "warning" : ""),
-    fact("Actions", `${o.safety.dry_run ? "dry run: told, not done" : "carried out"}; ${o.safety.used_this_hour} of ${o.safety.per_hour} this hour`),
+    fact("Actions", `${o.safety.dry_run ? "dry run: told, not done" : "live"}; ${o.safety.used_this_hour} of ${o.safety.per_hour} this hour`),
     fact("Running since", when(o.started)),
   );
   $("monitoring-start").disabled = m.enabled && !m.project && !m.until;
@@ -141,7 +141,7 @@ function alertRow(a) {
   const tone = a.severity === "critical" || a.severity === "high" ? "bad" : "warning";
   return el("div", "item",
     el("div", "", el("span", `tag ${tone}`, a.severity), " ", link),
-    el("div", "meta", `${a.project || a.namespace} · ${a.state} · `, when(a.opened), a.cause ? ` · ${a.cause}` : ""));
+    el("div", "meta", `${[a.project || a.namespace, a.state].filter(Boolean).join(" · ")} · `, when(a.opened), a.cause ? ` · ${a.cause}` : ""));
 }
 
 // ---- alerts: the messages as any surface shows them ----

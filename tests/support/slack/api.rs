@@ -160,9 +160,16 @@ impl FakeSlack {
             }
             "conversations.info" => Ok(json!({"channel": {"id": text("channel"), "name": "ops"}})),
             "conversations.open" => Ok(json!({"channel": {"id": format!("D{}", text("users"))}})),
-            "users.info" => Ok(
-                json!({"user": {"id": text("user"), "team_id": TEAM, "deleted": false, "is_bot": false}}),
-            ),
+            "users.info" => {
+                let mut user =
+                    json!({"id": text("user"), "team_id": TEAM, "deleted": false, "is_bot": false});
+                if let Some(Value::Object(profile)) = state.profiles.get(&text("user")) {
+                    for (name, value) in profile {
+                        user[name] = value.clone();
+                    }
+                }
+                Ok(json!({"user": user}))
+            }
             "usergroups.users.list" => match state.groups.get(&text("usergroup")) {
                 Some(users) => Ok(json!({"users": users})),
                 None => no("no_such_subteam"),

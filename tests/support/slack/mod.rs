@@ -88,6 +88,8 @@ pub(crate) struct State {
     pub(crate) down: bool,
     pub(crate) revoked: bool,
     pub(crate) groups: HashMap<String, Vec<String>>,
+    /// What `users.info` says of users beyond their id.
+    pub(crate) profiles: HashMap<String, Value>,
     /// Triggers that are still good.
     pub(crate) triggers: HashSet<String>,
     /// Response URLs and how often they were used.
@@ -173,6 +175,11 @@ impl FakeSlack {
 
     pub fn set_revoked(&self, revoked: bool) {
         self.state().revoked = revoked;
+    }
+
+    /// What `users.info` says of a user from now on, such as `{"is_restricted": true}`.
+    pub fn set_profile(&self, user: &str, profile: Value) {
+        self.state().profiles.insert(user.to_owned(), profile);
     }
 
     pub fn set_group(&self, group: &str, members: &[&str]) {
