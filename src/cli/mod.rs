@@ -11,6 +11,7 @@ mod chat;
 mod check_config;
 mod client;
 mod emergency;
+mod evaluate;
 mod jobs;
 mod monitor;
 mod print;
@@ -87,6 +88,8 @@ pub enum Command {
     Alerts(alerts::Alerts),
     /// Talk to the running bot, as in Slack.
     Chat,
+    /// Measure this build: how often its diagnoses are right.
+    Evaluate(evaluate::Evaluate),
     /// Make an API token with JWT_SECRET.
     Token(token::Token),
 }
@@ -166,6 +169,7 @@ pub async fn run(cli: Cli, runners: Runners) -> ExitCode {
         Command::Jobs(jobs) => jobs.run(&global).await,
         Command::Alerts(alerts) => alerts.run(&global).await,
         Command::Chat => chat::run(&global).await,
+        Command::Evaluate(evaluate) => evaluate.run(&global),
         Command::Token(token) => token.run(&global),
     };
     match ended {
@@ -222,6 +226,7 @@ mod tests {
             "alerts show 17",
             "alerts ack 17",
             "alerts silence 17 --for 2h",
+            "evaluate diagnosis --cases DIR --json",
             "chat --url http://127.0.0.1:9000",
             "token --for mira --role viewer --valid 12h",
         ] {

@@ -68,6 +68,17 @@ pub(super) fn pairs(pairs: &[(&str, String)]) {
     }
 }
 
+/// An error and what lies under it, in one sentence.
+pub(super) fn with_sources(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
 /// A failure to come to an answer: JSON on standard output if that was asked for, else a sentence with the way out.
 pub(super) fn failure(global: &Global, failed: &Failed) -> Exit {
     if let Failed::Configuration(mistakes) = failed {
@@ -86,15 +97,10 @@ pub(super) fn failure(global: &Global, failed: &Failed) -> Exit {
         }
         return Exit::Usage;
     }
-    let mut text = failed.to_string();
-    let mut source = std::error::Error::source(failed);
+    let mut text = with_sources(failed);
     if matches!(failed, Failed::Client(_)) {
         // The client says in its own words what its source would repeat in the library's.
-        source = None;
-    }
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
+        text = failed.to_string();
     }
     if global.json {
         value(&json!({ "error": text }));

@@ -1,6 +1,7 @@
 //! Collects the evidence about one job: at once, under one deadline, and with what could not be had said.
 //! What the estate already holds is not asked for again.
 
+pub(crate) mod offline;
 mod plan;
 mod remote;
 
@@ -391,7 +392,8 @@ fn job_of<'a>(cluster: &'a ClusterClient, key: &JobKey) -> Question<'a> {
     }
 }
 
-fn events<'a>(cluster: &'a ClusterClient, evidence: &Evidence) -> Vec<Question<'a>> {
+/// Whose events tell about the job: its own, its controllers', its pod groups', its pods' and their claims'.
+fn event_names(evidence: &Evidence) -> Vec<String> {
     let mut names: Vec<String> = vec![evidence.job.name.clone()];
     names.extend(
         evidence
@@ -413,6 +415,11 @@ fn events<'a>(cluster: &'a ClusterClient, evidence: &Evidence) -> Vec<Question<'
     let mut seen = HashSet::new();
     names.retain(|name| seen.insert(name.clone()));
     names.truncate(EVENT_NAMES);
+    names
+}
+
+fn events<'a>(cluster: &'a ClusterClient, evidence: &Evidence) -> Vec<Question<'a>> {
+    let names = event_names(evidence);
     let namespace = evidence.job.namespace.clone();
     let of_job = Question {
         about: "The events of the job and its pods".to_owned(),

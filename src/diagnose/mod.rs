@@ -2,6 +2,7 @@
 
 mod analyze;
 pub mod collect;
+pub mod evaluate;
 mod facts;
 mod finding;
 mod hit;

@@ -32,6 +32,23 @@ impl ControllerKind {
         ]
     }
 
+    /// A kind of which `named` is the name, in version `v1`, which all that read them decode alike.
+    pub(crate) fn named(named: &str) -> Option<Self> {
+        let optional = OPTIONAL
+            .iter()
+            .flat_map(|(group, kinds)| kinds.iter().map(move |kind| (*group, *kind)))
+            .map(|(group, kind)| Self {
+                group,
+                kind,
+                version: "v1".to_owned(),
+                plural: format!("{}s", kind.to_lowercase()),
+            });
+        Self::built_in()
+            .into_iter()
+            .chain(optional)
+            .find(|kind| kind.kind == named)
+    }
+
     /// `/apis/<group>/<version>`.
     #[must_use]
     pub fn api(&self) -> String {

@@ -8,7 +8,7 @@ pub mod poller;
 mod sweep;
 mod token;
 mod transport;
-mod wire;
+pub(crate) mod wire;
 
 use std::time::Duration;
 

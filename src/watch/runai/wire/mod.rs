@@ -146,7 +146,7 @@ pub(super) fn workloads(body: &[u8]) -> Result<Page<Workload>, RunaiError> {
     page(body, "list of workloads", WireWorkload::into_workload)
 }
 
-pub(super) fn workload(body: &[u8]) -> Result<WorkloadDetail, RunaiError> {
+pub(crate) fn workload(body: &[u8]) -> Result<WorkloadDetail, RunaiError> {
     const WHAT: &str = "workload";
     #[derive(Deserialize)]
     struct Pending {
@@ -266,11 +266,11 @@ impl WireEvent {
     }
 }
 
-pub(super) fn events(body: &[u8]) -> Result<Page<Event>, RunaiError> {
+pub(crate) fn events(body: &[u8]) -> Result<Page<Event>, RunaiError> {
     page(body, "list of events", WireEvent::into_event)
 }
 
-pub(super) fn history(body: &[u8]) -> Result<Page<HistoryEntry>, RunaiError> {
+pub(crate) fn history(body: &[u8]) -> Result<Page<HistoryEntry>, RunaiError> {
     #[derive(Deserialize)]
     struct Meta {
         #[serde(default, rename = "creationTimestamp", deserialize_with = "time")]
