@@ -65,6 +65,10 @@ const EMBEDDED: &[(&str, &str)] = &[
         "healthy.yaml",
         include_str!("../../tests/diagnosis/healthy.yaml"),
     ),
+    (
+        "wordings.yaml",
+        include_str!("../../tests/diagnosis/wordings.yaml"),
+    ),
 ];
 
 /// Share of right first answers that a release must reach.

@@ -303,7 +303,8 @@ impl<'a> Maker<'a> {
             .image
             .clone()
             .unwrap_or_else(|| "registry.corp.example/ml/train:24.11".to_owned());
-        let gpus = pod.gpus.unwrap_or(8);
+        // A gang of pods with one GPU each: their index is then the global rank.
+        let gpus = pod.gpus.unwrap_or(if case.gang.is_some() { 1 } else { 8 });
         let mut limits = json!({"memory": "512Gi", "cpu": "64"});
         if gpus > 0 {
             limits["nvidia.com/gpu"] = json!(gpus.to_string());
