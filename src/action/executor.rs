@@ -132,6 +132,13 @@ impl Executor {
         }
     }
 
+    /// Claims in the name of this process, so that others can tell when it died.
+    #[must_use]
+    pub fn in_process(mut self, process: &str) -> Self {
+        self.owner = format!("{process}/actions");
+        self
+    }
+
     /// Works until `stop`. What is in hand then is finished, which the supervisor's grace period bounds. An action that
     /// takes its time keeps no other waiting.
     pub async fn run(&self, stop: CancellationToken) {

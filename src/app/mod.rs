@@ -37,6 +37,7 @@ use crate::estate::index::Estate;
 use crate::http;
 use crate::notify::page::Pager;
 use crate::notify::pagerduty::{self, PagerDuty};
+use crate::notify::replica::Replica;
 use crate::notify::slack::SlackDelivery;
 use crate::notify::view::Views;
 use crate::notify::{self, Destination};
@@ -86,9 +87,22 @@ pub async fn run(
     }
     let bot = Bot::build(&config, store, connected, demo).await?;
     let mut supervisor = Supervisor::new();
+    // Before any worker claims anything.
+    let replica = Replica::join(bot.store.clone(), &bot.owner, began)
+        .await
+        .context("cannot join the processes that share the database")?;
+    let shutdown = supervisor.shutdown();
+    supervisor.spawn("replica", async move {
+        replica.run(shutdown).await;
+        Ok(())
+    });
     bot.spawn(&config, listener, &mut supervisor)?;
     info!(target: STARTUP, ready_ms = Timestamp::now().duration_since(began).as_millis(), "nightbell is ready");
     let outcome = supervisor.run(stop).await;
+    // What this process still held is free for the next one.
+    if let Err(error) = bot.store.bury_replica(&bot.owner).await {
+        warn!(%error, "cannot give back what is in hand; its leases run out");
+    }
     bot.store.close().await;
     outcome.context("a part of nightbell failed")
 }
@@ -329,6 +343,7 @@ impl Bot {
             knowledge: Arc::clone(&self.knowledge),
             estate: Arc::clone(&self.estate),
             owner: format!("{}/diagnose", self.owner),
+            started: self.started,
         };
         let stop = supervisor.shutdown();
         supervisor.spawn("diagnose", async move {
@@ -345,7 +360,8 @@ impl Bot {
             systems,
             connect::executor_settings(config, self.demo),
             reporter(self.alerts.clone()),
-        );
+        )
+        .in_process(&self.owner);
         let stop = supervisor.shutdown();
         supervisor.spawn("actions", async move {
             executor.run(stop).await;

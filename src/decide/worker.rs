@@ -1,8 +1,8 @@
 //! From a new alert to a diagnosis and, where something safe may help, a question to people.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLockReadGuard};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, info, info_span, warn};
 
@@ -16,12 +16,18 @@ use crate::alert::{Alert, AlertState};
 use crate::diagnose::collect::Collector;
 use crate::diagnose::knowledge::Knowledge;
 use crate::diagnose::{Diagnosis, analyze};
-use crate::estate::index::Job;
+use crate::estate::index::{Estate, Job};
 use crate::estate::{JobKey, SharedEstate};
 use crate::notify::worker::{Again, Handled, back_off, work};
 use crate::safety::{Proposed, Safety};
 use crate::store::{Effect, EffectKind, Store, StoreError};
 use crate::telemetry::DECISIONS;
+
+/// So long after a start a diagnosis waits for what the sources list: what is read by halves gives a wrong one, and a
+/// source that never lists must not hold it up for ever.
+const LISTS_AWAITED: SignedDuration = SignedDuration::from_secs(30);
+/// How soon it looks again whether they did.
+const LISTS_PAUSE: SignedDuration = SignedDuration::from_millis(500);
 
 /// The worker for `Diagnose` effects.
 #[derive(Clone)]
@@ -34,6 +40,8 @@ pub struct Diagnoser {
     pub estate: SharedEstate,
     /// Names this process in claims.
     pub owner: String,
+    /// When this process began to read the estate.
+    pub started: Timestamp,
 }
 
 /// Why a diagnosis could not be brought to its end for now.
@@ -67,12 +75,19 @@ impl Diagnoser {
                 return self.finish(&effect).await;
             }
         };
+        let now = Timestamp::now();
+        if now.duration_since(self.started) < LISTS_AWAITED
+            && self.estate().is_being_read(&request.job.cluster)
+        {
+            let at = now.saturating_add(LISTS_PAUSE).unwrap_or(now);
+            return Err(Again::waits(at, "the estate is still being read"));
+        }
         let span = info_span!("diagnose", alert.id = %request.alert_id);
         let told = async {
             match self.diagnose(&request).await {
                 Ok(()) | Err(Fault::Alert(AlertError::NotFound(_))) => Ok(()),
                 Err(fault) => {
-                    let at = back_off(effect.attempts, Timestamp::now());
+                    let at = back_off(effect.failures + 1, Timestamp::now());
                     Err(Again::failed(at, fault.to_string()))
                 }
             }
@@ -88,7 +103,7 @@ impl Diagnoser {
         self.store
             .finish_effect(effect, &self.owner, now)
             .await
-            .map_err(|fault| Again::failed(back_off(effect.attempts, now), fault.to_string()))
+            .map_err(|fault| Again::failed(back_off(effect.failures + 1, now), fault.to_string()))
     }
 
     async fn diagnose(&self, request: &DiagnoseRequest) -> Result<(), Fault> {
@@ -206,12 +221,13 @@ impl Diagnoser {
         Ok(())
     }
 
+    fn estate(&self) -> RwLockReadGuard<'_, Estate> {
+        self.estate.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The job as it is seen now, and the nodes of its cluster that take no new pods.
     fn look_up(&self, key: &JobKey) -> Option<(Job, Vec<String>)> {
-        let estate = self
-            .estate
-            .read()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let estate = self.estate();
         let job = estate.job(key)?.clone();
         let unschedulable = estate
             .nodes()

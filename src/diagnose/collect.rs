@@ -123,7 +123,7 @@ impl Collector {
     /// The evidence about a job. Never fails: what could not be had is in `missing`.
     pub async fn collect(&self, key: &JobKey, now: Timestamp) -> Evidence {
         let until = Instant::now() + self.settings.deadline;
-        let mut evidence = self.known(key, now);
+        let (mut evidence, all_pods_read) = self.known(key, now);
         let cluster = self.clusters.cluster(&key.cluster);
         if cluster.is_none() {
             evidence.missing.push(format!(
@@ -131,9 +131,9 @@ impl Collector {
                 key.cluster
             ));
         }
-        if let Some(cluster) =
-            cluster.filter(|_| evidence.pods.is_empty() && evidence.controllers.is_empty())
-        {
+        // Right after a start the estate holds some of the job: to conclude that its pods are gone would be wrong.
+        let nothing_known = evidence.pods.is_empty() && evidence.controllers.is_empty();
+        if let Some(cluster) = cluster.filter(|_| nothing_known || !all_pods_read) {
             self.answer(&mut evidence, vec![job_of(cluster, key)], until)
                 .await;
         }
@@ -168,8 +168,8 @@ impl Collector {
         evidence
     }
 
-    /// What the estate holds of the job, its nodes and their other jobs.
-    fn known(&self, key: &JobKey, now: Timestamp) -> Evidence {
+    /// What the estate holds of the job, its nodes and their other jobs, and whether all pods of the cluster were read.
+    fn known(&self, key: &JobKey, now: Timestamp) -> (Evidence, bool) {
         let mut evidence = Evidence {
             job: key.clone(),
             project: None,
@@ -190,8 +190,9 @@ impl Collector {
             .estate
             .read()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let all_pods_read = estate.pods_listed(&key.cluster);
         let Some(job) = estate.job(key) else {
-            return evidence;
+            return (evidence, all_pods_read);
         };
         evidence.project.clone_from(&job.project);
         evidence.workload.clone_from(&job.workload);
@@ -219,7 +220,7 @@ impl Collector {
                 }
             }
         }
-        evidence
+        (evidence, all_pods_read)
     }
 
     /// Asks all at once and takes in what is answered in time.

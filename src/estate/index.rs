@@ -319,6 +319,8 @@ pub struct Estate {
     due_of: HashMap<Arc<JobKey>, Timestamp>,
     /// The running number of each list scope.
     lists: HashMap<String, u64>,
+    /// The scopes that began to be listed, and whether that ever came to its end.
+    listed: HashMap<String, bool>,
     contexts: Vec<String>,
     /// Run:AI cluster id → kube context: configured, or learned from a pod that names its workload id.
     clusters: HashMap<String, String>,
@@ -351,6 +353,7 @@ impl Estate {
             }
             Observation::Event(event) => self.put_event(*event),
             Observation::ListStarted { scope } => {
+                self.listed.entry(scope.clone()).or_insert(false);
                 *self.lists.entry(scope).or_default() += 1;
                 Vec::new()
             }
@@ -379,6 +382,27 @@ impl Estate {
 
     pub fn nodes(&self) -> impl Iterator<Item = &NodeEntry> {
         self.nodes.values().map(|(entry, _)| entry)
+    }
+
+    /// Whether all pods of a cluster were read once: before that, a job without pods means nothing.
+    pub fn pods_listed(&self, cluster: &str) -> bool {
+        self.listed
+            .get(&format!("pods@{cluster}"))
+            .is_some_and(|done| *done)
+    }
+
+    /// Whether everything about a job in `cluster` is still being read for the first time. A cluster that is not
+    /// watched has nothing to be read.
+    pub fn is_being_read(&self, cluster: &str) -> bool {
+        let of_cluster = |scope: &str| {
+            scope == RUNAI_SCOPE || scope.split_once('@').is_some_and(|(_, of)| of == cluster)
+        };
+        let watched = self.contexts.iter().any(|context| context == cluster);
+        (watched && !self.pods_listed(cluster))
+            || self
+                .listed
+                .iter()
+                .any(|(scope, done)| !done && of_cluster(scope))
     }
 
     /// Jobs with at least one pod on the node.
@@ -716,6 +740,7 @@ impl Estate {
     /// Drops what a finished list no longer holds.
     fn sweep(&mut self, scope: &str) -> Vec<JobKey> {
         let generation = self.generation(scope);
+        self.listed.insert(scope.to_owned(), true);
         let mut changed = BTreeSet::new();
         if scope == RUNAI_SCOPE {
             let gone: Vec<String> = self

@@ -4,6 +4,7 @@
 pub mod pace;
 pub mod page;
 pub mod pagerduty;
+pub mod replica;
 pub mod slack;
 pub mod view;
 pub mod worker;

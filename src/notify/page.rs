@@ -265,7 +265,7 @@ impl Pager {
                 let at = match &fault {
                     PagerError::RateLimited { retry_after } => later(*retry_after),
                     PagerError::Unavailable { .. } | PagerError::Unreachable(_) => {
-                        back_off(effect.attempts, now)
+                        back_off(effect.failures + 1, now)
                     }
                     PagerError::Rejected { .. } | PagerError::Refused { .. } => {
                         error!(error = %fault, "PagerDuty will not take a page until someone acts");

@@ -511,7 +511,7 @@ fn settle(effect: &Effect, outcome: Result<(), Fault>) -> Handled {
         }
         Err(Fault::Slack(fault)) => {
             let at = if fault.is_transient() {
-                back_off(effect.attempts, now)
+                back_off(effect.failures + 1, now)
             } else {
                 error!(effect.lane = %effect.lane, error = %fault, "Slack will not take this until someone acts");
                 now.saturating_add(OPERATOR_WAIT).unwrap_or(now)

@@ -113,8 +113,8 @@ where
     join_all(claimed.into_iter().map(|effect| async {
         let kept = effect.clone();
         if let Err(again) = handle(effect).await {
-            if again.failed && kept.attempts > 3 {
-                warn!(effect.kind = kind.as_str(), effect.lane = %kept.lane, effect.attempts = kept.attempts,
+            if again.failed && kept.failures >= 3 {
+                warn!(effect.kind = kind.as_str(), effect.lane = %kept.lane, effect.failures = kept.failures + 1,
                     "still failing: {}", again.why);
             }
             let given_back = if again.failed {
@@ -134,11 +134,11 @@ where
     Ok(count)
 }
 
-/// When to try again after `attempts` failures: doubling from a second to five minutes, spread by a fifth so that
+/// When to try again after so many `failures`: doubling from a second to five minutes, spread by a fifth so that
 /// replicas do not knock together.
 #[must_use]
-pub fn back_off(attempts: i64, now: Timestamp) -> Timestamp {
-    let seconds = 1_i64 << attempts.clamp(1, 9).saturating_sub(1);
+pub fn back_off(failures: i64, now: Timestamp) -> Timestamp {
+    let seconds = 1_i64 << failures.clamp(1, 9).saturating_sub(1);
     let wait = SignedDuration::from_secs(seconds)
         .min(LONGEST_WAIT)
         .mul_f64(0.8 + 0.4 * fastrand::f64());

@@ -70,6 +70,8 @@ pub struct Effect {
     pub generation: i64,
     /// How often it was claimed, this time included. More than one: an earlier attempt failed or died.
     pub attempts: i64,
+    /// How often it failed since it last succeeded. An attempt whose process died is none.
+    pub failures: i64,
     pub created_ms: i64,
 }
 
@@ -96,7 +98,7 @@ impl Tx {
                  on conflict (fold) where done_ms is null and fold is not null do update set
                     payload = excluded.payload,
                     generation = effect.generation + 1,
-                    due_ms = case when effect.attempts > 0 and effect.owner is null then effect.due_ms
+                    due_ms = case when effect.failures > 0 and effect.owner is null then effect.due_ms
                                   when effect.due_ms < excluded.due_ms then effect.due_ms
                                   else excluded.due_ms end",
             )
@@ -146,7 +148,7 @@ impl Store {
                       and ((b.lease_until_ms > $4) or (b.created_ms < e.created_ms)
                            or (b.created_ms = e.created_ms and b.id < e.id)))
                 order by e.due_ms, e.id limit $5",
-            ") returning id, lane, payload, generation, attempts, created_ms"
+            ") returning id, lane, payload, generation, attempts, failures, created_ms"
         );
         let mut effects: Vec<Effect> = on_tx!(&mut tx, conn => {
             sqlx::query_as(sql)
@@ -179,8 +181,7 @@ impl Store {
         error: &str,
         retry_at: Timestamp,
     ) -> Result<()> {
-        self.give_back(effect, owner, error, retry_at, effect.attempts)
-            .await
+        self.give_back(effect, owner, error, retry_at, true).await
     }
 
     /// Gives a claimed effect back whose turn has not come, to be due at `at`; the attempt does not count.
@@ -194,8 +195,7 @@ impl Store {
         why: &str,
         at: Timestamp,
     ) -> Result<()> {
-        self.give_back(effect, owner, why, at, effect.attempts - 1)
-            .await
+        self.give_back(effect, owner, why, at, false).await
     }
 
     async fn give_back(
@@ -204,15 +204,19 @@ impl Store {
         owner: &str,
         error: &str,
         due: Timestamp,
-        attempts: i64,
+        failed: bool,
     ) -> Result<()> {
+        // A turn that had not come was no attempt.
+        let attempts = effect.attempts - i64::from(!failed);
+        let failures = effect.failures + i64::from(failed);
         let mut tx = self.begin().await?;
         on_tx!(&mut tx, conn => {
             sqlx::query(
-                "update effect set owner = null, lease_until_ms = null, last_error = $1, due_ms = $2, attempts = $3
-                 where id = $4 and owner = $5",
+                "update effect set owner = null, lease_until_ms = null, last_error = $1, due_ms = $2, attempts = $3,
+                    failures = $4
+                 where id = $5 and owner = $6",
             )
-            .bind(error).bind(due.as_millisecond()).bind(attempts).bind(&effect.id).bind(owner)
+            .bind(error).bind(due.as_millisecond()).bind(attempts).bind(failures).bind(&effect.id).bind(owner)
             .execute(conn).await.map(drop)
         })?;
         tx.commit().await
@@ -281,7 +285,8 @@ impl Tx {
             sqlx::query(
                 "update effect set
                     done_ms = case when generation = $1 then $2 else null end,
-                    owner = null, lease_until_ms = null, attempts = 0, last_error = null
+                    owner = null, lease_until_ms = null, attempts = 0, failures = 0,
+                    last_error = null
                  where id = $3 and owner = $4",
             )
             .bind(effect.generation).bind(now.as_millisecond()).bind(&effect.id).bind(owner)

@@ -14,6 +14,7 @@ mod job;
 mod message;
 mod overview;
 mod pending_command;
+mod replica;
 mod setting;
 
 use std::str::FromStr;
@@ -46,6 +47,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         6,
         "pending_command",
         include_str!("../../migrations/0006_pending_command.sql"),
+    ),
+    (
+        7,
+        "replica",
+        include_str!("../../migrations/0007_replica.sql"),
     ),
 ];
 

@@ -10,6 +10,7 @@ use nightbell::diagnose::knowledge::Knowledge;
 use nightbell::diagnose::{Diagnosis, Verdict, analyze};
 use nightbell::estate::JobKey;
 use nightbell::estate::index::{Estate, Found};
+use nightbell::watch::Observation;
 use nightbell::watch::kubernetes::client::Clusters;
 use serde_json::{Value, json};
 
@@ -108,6 +109,56 @@ async fn the_jobs_of_a_recorded_cluster_are_found_and_diagnosed_without_a_servic
         assert_eq!(diagnosis.state, Verdict::Failing, "{diagnosis:#?}");
         assert_eq!(diagnosis.findings[0].cause, cause, "{diagnosis:#?}");
     }
+}
+
+#[tokio::test]
+async fn what_is_read_by_halves_is_not_taken_for_all_there_is() {
+    let api = recorded_cluster().await;
+    let estate = Arc::new(RwLock::new(Estate::new(vec!["lab".to_owned()], [].into())));
+    let whole = collector(&api, Settings::default());
+    let found = whole
+        .find_remote(&named("bert-eval"), now())
+        .await
+        .unwrap()
+        .found;
+    let Found::One(key) = found else {
+        panic!("{found:?}");
+    };
+    let controllers = whole.collect(&key, now()).await.controllers;
+    // Right after a start: the Job is here, its pods are not yet.
+    for controller in controllers {
+        let seen = Observation::Controller(Box::new(controller));
+        estate.write().unwrap().apply(seen, now());
+    }
+    assert!(estate.read().unwrap().is_being_read("lab"));
+    let restarted = Collector::new(
+        None,
+        Clusters::new(vec![api.client("lab")]),
+        Arc::clone(&estate),
+        Settings::default(),
+    );
+    let diagnosis = analyze(
+        &restarted.collect(&key, now()).await,
+        &Knowledge::embedded(),
+    );
+    assert_eq!(
+        diagnosis.findings[0].cause, "missing_file",
+        "{diagnosis:#?}"
+    );
+
+    // A list that came to its end is believed.
+    for scope in ["pods@lab", "jobs@lab"] {
+        let scope = scope.to_owned();
+        let (begun, done) = (
+            Observation::ListStarted {
+                scope: scope.clone(),
+            },
+            Observation::ListDone { scope },
+        );
+        estate.write().unwrap().apply(begun, now());
+        estate.write().unwrap().apply(done, now());
+    }
+    assert!(!estate.read().unwrap().is_being_read("lab"));
 }
 
 #[tokio::test]

@@ -195,11 +195,9 @@ impl World {
             if let Some(found) = look(self) {
                 return found;
             }
-            assert!(
-                began.elapsed() < PATIENCE,
-                "it never happened: {what}\n{}",
-                self.report()
-            );
+            if began.elapsed() >= PATIENCE {
+                panic!("it never happened: {what}\n{}", self.report().await);
+            }
             tokio::time::sleep(Duration::from_millis(25)).await;
         }
     }
@@ -269,8 +267,32 @@ impl World {
     }
 
     /// What a person needs who looks into a failed story.
-    fn report(&self) -> String {
-        let mut report = format!("Slack shows\n{}\n\nThe bot logged\n", self.slack.messages());
+    pub async fn report(&self) -> String {
+        let mut report = format!(
+            "at {}\nSlack shows\n{}\n\nAlerts\n",
+            Timestamp::now(),
+            self.slack.messages()
+        );
+        let folder = self.bot.folder().join("nightbell.db");
+        let url = format!("sqlite://{}?mode=ro", folder.display());
+        match sqlx::SqlitePool::connect(&url).await {
+            Ok(database) => {
+                for (what, sql) in [("", ALERTS), ("\nEffects that wait\n", EFFECTS)] {
+                    report.push_str(what);
+                    let rows: Vec<String> = sqlx::query_scalar(sql)
+                        .fetch_all(&database)
+                        .await
+                        .unwrap_or_else(|error| vec![error.to_string()]);
+                    for row in rows {
+                        let _ = writeln!(report, "{row}");
+                    }
+                }
+            }
+            Err(error) => {
+                let _ = writeln!(report, "the database cannot be read: {error}");
+            }
+        }
+        report.push_str("\nThe bot logged\n");
         let log = self.bot.log();
         let lines: Vec<&str> = log.lines().collect();
         for line in lines.iter().skip(lines.len().saturating_sub(80)) {
@@ -279,6 +301,17 @@ impl World {
         report
     }
 }
+
+/// Each alert of the database in a line, and each effect that is not done.
+const ALERTS: &str = "select '#' || number || ' ' || state || ' ' || json_extract(body, '$.subject.name') || ' '
+    || json_extract(body, '$.failure') || ' group ' || coalesce(group_id, '-') || ' diagnosis '
+    || coalesce(json_extract(body, '$.diagnosis.findings[0].cause'), '-') || ' missing '
+    || coalesce(json_extract(body, '$.diagnosis.missing_evidence'), '-') from alert order by number";
+const EFFECTS: &str =
+    "select kind || ' ' || lane || ' owner ' || coalesce(owner, '-') || ' attempts ' || attempts
+    || ' due ' || strftime('%H:%M:%S', due_ms / 1000, 'unixepoch')
+    || ' lease ' || coalesce(strftime('%H:%M:%S', lease_until_ms / 1000, 'unixepoch'), '-')
+    || ' ' || coalesce(last_error, '') from effect where done_ms is null order by kind, lane, id";
 
 /// A Kubernetes Job, unknown to Run:AI, that loses its GPU at once; a new pod works.
 pub fn lost_gpu(name: &str) -> JobSpec {

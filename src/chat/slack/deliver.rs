@@ -131,8 +131,8 @@ impl Deliverer {
         let age = SignedDuration::from_millis(now.as_millisecond() - effect.created_ms);
         let recorded = match result {
             Ok(()) => self.finish(effect, now).await,
-            Err(fault) => match retry_after(&fault, effect.attempts) {
-                Some(wait) if age < STALE && effect.attempts < ATTEMPTS => {
+            Err(fault) => match retry_after(&fault, effect.failures + 1) {
+                Some(wait) if age < STALE && effect.failures < ATTEMPTS => {
                     let due = now.saturating_add(wait).unwrap_or(now);
                     self.store
                         .retry_effect(effect, &self.owner, &fault.to_string(), due)
@@ -522,8 +522,8 @@ fn is_before(ts: &str, other: &str) -> bool {
 }
 
 /// When to try again; `None` when trying again cannot help.
-fn retry_after(fault: &Fault, attempts: i64) -> Option<SignedDuration> {
-    let back_off = SignedDuration::from_secs(1 << attempts.clamp(0, 8));
+fn retry_after(fault: &Fault, failures: i64) -> Option<SignedDuration> {
+    let back_off = SignedDuration::from_secs(1 << failures.clamp(0, 8));
     match fault {
         Fault::Slack(SlackError::RateLimited { retry_after }) => {
             Some(SignedDuration::try_from(*retry_after).unwrap_or(back_off))
