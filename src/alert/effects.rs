@@ -165,7 +165,8 @@ pub fn report_again(alert: &Alert, settings: &Settings, now: Timestamp) -> Vec<N
     }
 }
 
-fn notes(
+/// Says something in the thread of the message about `subject`.
+pub fn notes(
     subject: &Subject,
     alert: &Alert,
     note: &Note,

@@ -96,6 +96,15 @@ pub enum Note {
     FailedAgain {
         times: u64,
     },
+    /// It fails and recovers again and again, `times` lately, and is held until a recovery lasted `minutes`.
+    Flapping {
+        times: u64,
+        minutes: i64,
+    },
+    /// PagerDuty cannot be told (`why`), or was told at last.
+    Paging {
+        why: Option<String>,
+    },
     Resolved {
         how: String,
     },
@@ -110,6 +119,7 @@ pub enum Note {
 pub enum EventKind {
     Opened,
     Reopened,
+    Flapping,
     Observed,
     Expected,
     Quiet,
@@ -132,6 +142,7 @@ impl EventKind {
         match self {
             Self::Opened => "opened",
             Self::Reopened => "reopened",
+            Self::Flapping => "flapping",
             Self::Observed => "observed",
             Self::Expected => "expected",
             Self::Quiet => "quiet",
@@ -191,6 +202,7 @@ pub fn open(birth: Birth, report: &JobReport, now: Timestamp) -> Option<(Alert, 
         demo: birth.demo,
         track: Track::default(),
     };
+    alert.track.began.push(now);
     alert.fold(report);
     let outcomes = vec![
         Outcome::Record {
@@ -210,14 +222,14 @@ impl Alert {
     pub fn apply(&mut self, event: Event, settings: &Settings, now: Timestamp) -> Vec<Outcome> {
         let outcomes = match (self.state, event) {
             (AlertState::Resolved, Event::Reported { report, severity }) => {
-                self.reopen(&report, severity, now)
+                self.reopen(&report, severity, settings, now)
             }
             (_, Event::Reported { report, severity }) => {
                 self.track.failing_views.remove(&report.view());
                 let elsewhere = !self.track.failing_views.is_empty();
                 match report.presence {
                     Presence::Present | Presence::Finished if report.failing() => {
-                        self.fails_on(&report, severity)
+                        self.fails_on(&report, severity, settings, now)
                     }
                     // Another source still sees it fail.
                     Presence::Removed | Presence::Finished | Presence::Present if elsewhere => {
@@ -355,7 +367,7 @@ impl Alert {
         }
         let stable = self.track.quiet_since.map(|since| {
             since
-                .saturating_add(settings.resolve_after)
+                .saturating_add(self.hold_down(settings))
                 .unwrap_or(since)
         });
         stable.into_iter().chain(self.silenced_until).min()
@@ -373,13 +385,23 @@ impl Alert {
         i64::try_from(self.track.reopened).unwrap_or(i64::MAX)
     }
 
-    fn fails_on(&mut self, report: &JobReport, severity: Severity) -> Vec<Outcome> {
+    fn fails_on(
+        &mut self,
+        report: &JobReport,
+        severity: Severity,
+        settings: &Settings,
+        now: Timestamp,
+    ) -> Vec<Outcome> {
         let seen = digest(report.failures());
         self.track.failing_views.insert(report.view());
         if self.track.quiet_since.is_none() && self.track.seen == seen {
             return Vec::new();
         }
         let (failure, severe) = (self.failure.clone(), self.severity);
+        // Held, it begins to fail again without anybody being told: that is what was announced.
+        if self.is_held() && self.track.quiet_since.is_some() {
+            self.begins(settings, now);
+        }
         self.fold(report);
         self.severity = severe.max(severity);
         let mut outcomes = vec![Outcome::Show, Outcome::Diagnose { again: true }];
@@ -397,7 +419,13 @@ impl Alert {
         outcomes
     }
 
-    fn reopen(&mut self, report: &JobReport, severity: Severity, now: Timestamp) -> Vec<Outcome> {
+    fn reopen(
+        &mut self,
+        report: &JobReport,
+        severity: Severity,
+        settings: &Settings,
+        now: Timestamp,
+    ) -> Vec<Outcome> {
         let new = match (&self.track.resolved_by, self.resolved) {
             // Whoever resolved it by hand knew of what was wrong then.
             (Some(_), Some(resolved)) => {
@@ -432,7 +460,19 @@ impl Alert {
             Outcome::Page,
             Outcome::Diagnose { again: false },
         ];
-        if self.track.reopened <= REOPENINGS_TOLD && !self.silenced(now) {
+        let flaps = self.begins(settings, now);
+        if flaps && self.is_held() {
+            let times = u64::try_from(self.track.began.len()).unwrap_or(u64::MAX);
+            let minutes = whole_minutes(self.hold_down(settings));
+            outcomes.push(Outcome::Tell(Note::Flapping { times, minutes }));
+            outcomes.push(Outcome::Record {
+                kind: EventKind::Flapping,
+                by: None,
+                text: format!("held until a recovery lasts {minutes} min"),
+            });
+        } else if (self.track.reopened <= REOPENINGS_TOLD || self.severity == Severity::Critical)
+            && !self.silenced(now)
+        {
             outcomes.push(Outcome::Tell(Note::FailedAgain {
                 times: self.track.reopened,
             }));
@@ -514,10 +554,11 @@ impl Alert {
         let stable = self
             .track
             .quiet_since
-            .is_some_and(|since| now.duration_since(since) >= settings.resolve_after);
+            .is_some_and(|since| now.duration_since(since) >= self.hold_down(settings));
         if stable {
             let how = match &self.track.expected_state {
                 Some(state) => format!("ended: {state}"),
+                None if self.is_held() => "recovered, and no longer flapping".to_owned(),
                 None => "recovered".to_owned(),
             };
             return self.resolve(&how, None, now);
@@ -543,6 +584,10 @@ impl Alert {
         self.resolution = Some(how.to_owned());
         self.silenced_until = None;
         self.track.failing_views.clear();
+        // Beginnings are counted on, unless a recovery lasted or somebody declared it over.
+        if by.is_some() || self.track.flapping_since.take().is_some() {
+            self.track.began.clear();
+        }
         vec![
             Outcome::Show,
             Outcome::Page,
@@ -583,6 +628,17 @@ impl Alert {
         if self.diagnosis.as_ref() == Some(&*diagnosis) {
             return Vec::new();
         }
+        // The pods and their logs go away; what they told when they were there stays true for this failing.
+        let same_failing = self.track.diagnosed == self.track.reopened;
+        if same_failing
+            && self
+                .diagnosis
+                .as_ref()
+                .is_some_and(|known| saw_less(&diagnosis, known))
+        {
+            return Vec::new();
+        }
+        self.track.diagnosed = self.track.reopened;
         let first_or_new_cause = before != after || self.diagnosis.is_none();
         let text = diagnosis
             .findings
@@ -612,6 +668,22 @@ pub fn root_cause(diagnosis: &Diagnosis) -> Option<&str> {
         .iter()
         .find(|finding| finding.role == Role::Root && finding.cause != "unknown")
         .map(|finding| finding.cause.as_str())
+}
+
+/// Whether `later` had less to look at than `earlier`, and is less sure for it.
+fn saw_less(later: &Diagnosis, earlier: &Diagnosis) -> bool {
+    let sure = |diagnosis: &Diagnosis| {
+        let causes = diagnosis.findings.iter();
+        causes
+            .filter(|finding| finding.role == Role::Root && finding.cause != "unknown")
+            .map(|finding| finding.confidence)
+            .fold(0.0, f64::max)
+    };
+    later.missing_evidence.len() > earlier.missing_evidence.len() && sure(later) < sure(earlier)
+}
+
+fn whole_minutes(duration: jiff::SignedDuration) -> i64 {
+    (duration.as_secs() + 59) / 60
 }
 
 fn keep(names: &mut Vec<String>, name: &str) {

@@ -4,7 +4,9 @@
 //! [`lifecycle`] moves that alert on, [`grouping`] decides whose message tells it, and [`service`] saves the new state
 //! together with the effects it wants.
 
+mod changes;
 pub mod effects;
+pub mod flapping;
 pub mod grouping;
 pub mod identity;
 #[cfg(test)]
@@ -115,6 +117,15 @@ pub struct Track {
     pub failing_views: BTreeSet<String>,
     /// Whether it was told by a message of its own, even if a group tells it too by now.
     pub own_message: bool,
+    /// When it began to fail, the last times.
+    #[serde(default)]
+    pub began: Vec<Timestamp>,
+    /// Since when it fails and recovers again and again. While it does, a recovery has to last to be believed.
+    #[serde(default)]
+    pub flapping_since: Option<Timestamp>,
+    /// The failing (see `Alert::episode`) that the diagnosis is of.
+    #[serde(default)]
+    pub diagnosed: u64,
 }
 
 /// The job as an alert tells it.

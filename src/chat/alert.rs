@@ -8,6 +8,7 @@ use crate::alert::lifecycle::Note;
 use crate::alert::{Alert, AlertState, Group, GroupKey, Severity};
 use crate::detect::FailureClass;
 use crate::diagnose::{Diagnosis, EvidenceLine, Finding, Role, Verdict};
+use crate::notify::Subject;
 use crate::redact::{line, scrub};
 use crate::safety::{Approval, ApprovalState, Execution, ExecutionState};
 
@@ -186,6 +187,11 @@ pub fn group_card(view: &GroupView) -> Card {
     let mut spans = vec![plain(&format!("since {}", time(view.group.opened)), VALUE)];
     spans.extend(links(&view.links));
     blocks.push(Block::Context { spans });
+    if !open.is_empty() {
+        blocks.push(Block::Buttons {
+            buttons: for_all(view, &open),
+        });
+    }
     let severity = open.iter().map(|member| member.alert.severity).max();
     let tone = match severity {
         None => Tone::Good,
@@ -220,7 +226,29 @@ pub fn note_card(alert: &Alert, note: &Note) -> Card {
             ),
             Tone::Bad,
         ),
-        Note::Resolved { how } => said(&format!("{about}: {}", line(how, VALUE)), Tone::Good),
+        Note::Flapping { times, minutes } => said(
+            &format!(
+                "{about} is flapping: it failed and recovered {times} times lately. From now on it counts as failing \
+                 until no failure was seen for {minutes} min; nobody is told or paged of each failing in between."
+            ),
+            Tone::Warning,
+        ),
+        Note::Paging { why: Some(why) } => said(
+            &format!(
+                "Could not page about {about}: {}. It is tried again until PagerDuty takes it; until then nobody is \
+                 woken.",
+                line(why, VALUE)
+            ),
+            Tone::Bad,
+        ),
+        Note::Paging { why: None } => said(
+            &format!("PagerDuty takes pages again, and was told of {about}."),
+            Tone::Good,
+        ),
+        Note::Resolved { how } => said(
+            &format!("{about} {}.", ended(&line(how, VALUE))),
+            Tone::Good,
+        ),
         Note::Action { text } => said(&line(text, PROSE), Tone::Info),
     }
 }
@@ -307,7 +335,7 @@ fn title(alert: &Alert) -> String {
     let name = name(alert);
     if alert.state == AlertState::Resolved {
         let how = alert.resolution.as_deref().unwrap_or("resolved");
-        return line(&format!("{demo}Resolved · {name}: {how}"), TITLE);
+        return line(&format!("{demo}Resolved · {name}: {}", ended(how)), TITLE);
     }
     let why = match top(alert) {
         Some(finding) => finding.title.as_str(),
@@ -317,6 +345,19 @@ fn title(alert: &Alert) -> String {
         &format!("{demo}{} · {name}: {why}", severity(alert.severity)),
         TITLE,
     )
+}
+
+/// What the resolution says happened to the job, to follow its name.
+fn ended(how: &str) -> String {
+    match how.split_once(": ") {
+        Some(("ended", state)) => format!("no longer fails; it is {state} now"),
+        Some(_) | None => match how {
+            "removed" => "was deleted".to_owned(),
+            "started" => "got what it waited for".to_owned(),
+            "resolved by hand" => "was declared over".to_owned(),
+            how => how.to_owned(),
+        },
+    }
 }
 
 fn name(alert: &Alert) -> String {
@@ -515,6 +556,12 @@ fn small_print(alert: &Alert, to: &[Link]) -> Vec<Span> {
             alert.track.expected
         ));
     }
+    if let Some(since) = alert.track.flapping_since.filter(|_| alert.is_held()) {
+        parts.push(format!(
+            "flapping since {}, held until it stays well",
+            time(since)
+        ));
+    }
     if let Some(until) = alert.silenced_until {
         parts.push(format!("silenced until {}", time(until)));
     }
@@ -571,6 +618,36 @@ fn decision(approval: &Approval, which: &str) -> Vec<Button> {
             None,
         ),
     ]
+}
+
+/// What can be done with all open members of a group at once.
+fn for_all(view: &GroupView, open: &[&AlertView]) -> Vec<Button> {
+    let mut verbs = Vec::new();
+    if open
+        .iter()
+        .any(|member| member.alert.state == AlertState::Open)
+    {
+        verbs.push((Verb::Acknowledge, "Acknowledge all"));
+    }
+    if open
+        .iter()
+        .any(|member| member.alert.silenced_until.is_none())
+    {
+        verbs.push((Verb::Silence1h, "Silence all 1h"));
+        verbs.push((Verb::Silence4h, "Silence all 4h"));
+        verbs.push((Verb::Silence1d, "Silence all 1d"));
+    }
+    let id = Subject::Group(view.group.id.clone()).key();
+    let button = |(verb, label): (Verb, &str)| Button {
+        press: Press {
+            verb,
+            id: id.clone(),
+        },
+        label: label.to_owned(),
+        style: ButtonStyle::Plain,
+        confirm: None,
+    };
+    verbs.into_iter().map(button).collect()
 }
 
 fn buttons(alert: &Alert) -> Vec<Button> {

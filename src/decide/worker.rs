@@ -124,14 +124,16 @@ impl Diagnoser {
         };
         let now = Timestamp::now();
         // Another cause is told in the thread by the alert itself.
-        let nothing_new = alert
-            .diagnosis
-            .as_ref()
-            .is_some_and(|known| root_cause(known) == root_cause(&diagnosis));
+        let before = alert.diagnosis;
         let alert = self
             .alerts
             .attach_diagnosis(&alert.id, diagnosis.clone(), now)
             .await?;
+        // An earlier one that saw more is kept.
+        let diagnosis = alert.diagnosis.clone().unwrap_or(diagnosis);
+        let nothing_new = before
+            .as_ref()
+            .is_some_and(|known| root_cause(known) == root_cause(&diagnosis));
         info!(
             alert.number = alert.number,
             cause = diagnosis

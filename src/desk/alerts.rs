@@ -130,6 +130,9 @@ impl Desk {
         now: Timestamp,
     ) -> Answer {
         let by = who(principal);
+        if let Some(group) = id.strip_prefix("group:") {
+            return self.press_for_all(&by, verb, group, now).await;
+        }
         match verb {
             Verb::Approve => self.decide(principal, id, true, reason, now).await,
             Verb::Deny => self.decide(principal, id, false, reason, now).await,
@@ -181,6 +184,43 @@ impl Desk {
             Verb::Confirm => self.confirm(principal, id, now).await,
             Verb::Cancel => self.cancel(principal, id, now).await,
         }
+    }
+
+    /// A button for all open alerts of a group.
+    async fn press_for_all(&self, by: &str, verb: Verb, group: &str, now: Timestamp) -> Answer {
+        let hours = match verb {
+            Verb::Acknowledge => {
+                return done_for_all(
+                    self.alerts.acknowledge_group(group, by, now).await,
+                    &format!("acknowledged by {by}"),
+                );
+            }
+            Verb::Silence1h => 1,
+            Verb::Silence4h => 4,
+            Verb::Silence1d => 24,
+            Verb::Approve
+            | Verb::Deny
+            | Verb::Resolve
+            | Verb::ThumbsUp
+            | Verb::ThumbsDown
+            | Verb::Troubleshoot
+            | Verb::ShowLogs
+            | Verb::Confirm
+            | Verb::Cancel => {
+                return problem(
+                    Outcome::Invalid,
+                    "That cannot be done for a whole group.",
+                    "Ask for one of its alerts by its number.",
+                );
+            }
+        };
+        let until = now
+            .checked_add(SignedDuration::from_hours(hours))
+            .unwrap_or(Timestamp::MAX);
+        done_for_all(
+            self.alerts.silence_group(group, by, until, now).await,
+            &format!("silenced until {}", clock(until, now)),
+        )
     }
 
     pub(super) async fn silence(
@@ -363,6 +403,23 @@ fn done(result: Result<Alert, AlertError>, text: impl FnOnce(&Alert) -> String) 
             answer(
                 card(Tone::Good, &text, vec![say(&text)]),
                 json!({ "alert": alert }),
+            )
+        }
+        Err(error) => failed(&error),
+    }
+}
+
+fn done_for_all(result: Result<usize, AlertError>, how: &str) -> Answer {
+    match result {
+        Ok(count) => {
+            let text = match count {
+                0 => "Nothing was left to do: that holds for all of them already.".to_owned(),
+                1 => format!("1 alert of the group is {how}."),
+                count => format!("{count} alerts of the group are {how}."),
+            };
+            answer(
+                card(Tone::Good, &text, vec![say(&text)]),
+                json!({ "changed": count }),
             )
         }
         Err(error) => failed(&error),

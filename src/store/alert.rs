@@ -379,4 +379,15 @@ impl Store {
         })?;
         alerts(rows)
     }
+
+    /// Ids of the members of a group that are not resolved.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn open_members(&self, group_id: &str) -> Result<Vec<String>> {
+        Ok(on_read!(self, pool => {
+            sqlx::query_scalar("select id from alert where group_id = $1 and state <> 'resolved' order by number")
+                .bind(group_id).fetch_all(pool).await
+        })?)
+    }
 }

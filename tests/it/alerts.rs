@@ -8,7 +8,7 @@ use nightbell::store::Store;
 use crate::support::alerting::{
     alerts, all, at, crashed, diagnosis, ingest, kubernetes, removed, runai, settle, symptom,
 };
-use crate::support::database::databases;
+use crate::support::database::{databases, sqlite};
 
 #[tokio::test]
 async fn one_failing_job_seen_by_both_sources_across_a_restart_is_one_alert() {
@@ -431,4 +431,112 @@ async fn a_group_is_over_when_its_last_member_is() {
             .expect("the group");
         assert_eq!(group.resolved, Some(at(60)));
     }
+}
+
+#[tokio::test]
+async fn a_job_that_already_fails_is_counted_once_among_those_that_fail() {
+    let db = sqlite().await;
+    let alerts = alerts(&db.store);
+    let small = |n: usize, state: &str| {
+        let mut report = kubernetes(
+            &format!("job-{n}"),
+            &format!("u{n}"),
+            vec![crashed(state, 5)],
+        );
+        report.subject.gpus = 1.0;
+        report
+    };
+    // Five of twenty are a quarter, and no more.
+    let five: Vec<_> = (0..5).map(|n| small(n, "Error")).collect();
+    alerts.ingest(&five, 20, at(10)).await.expect("saved");
+    let again = [small(0, "OOMKilled")];
+    alerts.ingest(&again, 20, at(20)).await.expect("saved");
+    let told = all(&alerts).await;
+    assert!(
+        told.iter().all(|alert| alert.severity == Severity::Medium),
+        "{:?}",
+        told.iter().map(|alert| alert.severity).collect::<Vec<_>>()
+    );
+}
+
+#[tokio::test]
+async fn the_open_alerts_of_a_group_are_acknowledged_and_silenced_together() {
+    for db in databases().await {
+        let alerts = alerts(&db.store);
+        let on_node = |n: usize| {
+            let mut crash = crashed("Error", 5);
+            crash.node = Some("gpu-1".to_owned());
+            kubernetes(&format!("job-{n}"), &format!("u{n}"), vec![crash])
+        };
+        let three: Vec<_> = (0..3).map(on_node).collect();
+        let opened = ingest(&alerts, &three, 10).await;
+        let group = alerts
+            .get(&opened[0])
+            .await
+            .expect("there")
+            .group_id
+            .expect("they share a node");
+        alerts
+            .resolve(&opened[2], "mira", at(15))
+            .await
+            .expect("resolved");
+
+        let changed = alerts
+            .acknowledge_group(&group, "mira", at(20))
+            .await
+            .expect("acknowledged");
+        assert_eq!(changed, 2, "one of them is over");
+        let again = alerts.acknowledge_group(&group, "jo", at(21)).await;
+        assert_eq!(again.expect("nothing to do"), 0);
+        let until = at(4_000);
+        alerts
+            .silence_group(&group, "mira", until, at(22))
+            .await
+            .expect("silenced");
+        for id in &opened[..2] {
+            let alert = alerts.get(id).await.expect("there");
+            assert_eq!(alert.acknowledged_by.as_deref(), Some("mira"));
+            assert_eq!(alert.silenced_until, Some(until));
+        }
+        assert!(
+            alerts
+                .acknowledge_group("none", "mira", at(23))
+                .await
+                .is_err()
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_diagnosis_that_saw_less_does_not_replace_the_one_that_saw_more() {
+    let db = sqlite().await;
+    let alerts = alerts(&db.store);
+    let id = ingest(
+        &alerts,
+        &[kubernetes("train", "u1", vec![crashed("Error", 5)])],
+        10,
+    )
+    .await
+    .remove(0);
+    let cause =
+        |alert: nightbell::alert::Alert| alert.diagnosis.map(|d| d.findings[0].cause.clone());
+    alerts
+        .attach_diagnosis(&id, diagnosis("cuda_oom"), at(12))
+        .await
+        .expect("attached");
+    let mut blind = diagnosis("backoff_limit_exceeded");
+    blind.findings[0].confidence = 0.55;
+    blind.missing_evidence = vec!["The job's pods are gone, and their logs with them.".to_owned()];
+    let kept = alerts
+        .attach_diagnosis(&id, blind.clone(), at(60))
+        .await
+        .expect("attached");
+    assert_eq!(cause(kept).as_deref(), Some("cuda_oom"));
+    let mut better = diagnosis("xid_79");
+    better.findings[0].confidence = 0.95;
+    let replaced = alerts
+        .attach_diagnosis(&id, better, at(70))
+        .await
+        .expect("attached");
+    assert_eq!(cause(replaced).as_deref(), Some("xid_79"));
 }

@@ -125,6 +125,19 @@ async fn what_is_read_by_halves_is_not_taken_for_all_there_is() {
         panic!("{found:?}");
     };
     let controllers = whole.collect(&key, now()).await.controllers;
+    let list = |fixture: &str| json!({"metadata": {}, "items": items(fixture)});
+    api.answer(
+        LOGS,
+        list(include_str!("../fixtures/kubernetes/runai-nlp.pods.json")),
+    );
+    api.answer(
+        "/apis/batch/v1/namespaces/runai-nlp/jobs",
+        list(include_str!("../fixtures/kubernetes/runai-nlp.jobs.json")),
+    );
+    for kind in ["deployments", "statefulsets"] {
+        let path = format!("/apis/apps/v1/namespaces/runai-nlp/{kind}");
+        api.answer(&path, json!({"metadata": {}, "items": []}));
+    }
     // Right after a start: the Job is here, its pods are not yet.
     for controller in controllers {
         let seen = Observation::Controller(Box::new(controller));
