@@ -9,3 +9,6 @@ create table replica (
 -- of the effect.
 alter table effect add column failures bigint not null default 0;
 create index effect_owner on effect (owner) where owner is not null;
+
+-- Since when PagerDuty cannot be told, once people were told of that.
+alter table page add column trouble_ms bigint;

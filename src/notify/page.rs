@@ -7,15 +7,19 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use super::pace::Pace;
 use super::pagerduty::{PagerDuty, PagerError, PagerEvent, Trigger};
 use super::view::Views;
 use super::worker::{Again, Handled, back_off, store_fault, turn, work};
 use super::{Page, Subject};
+use crate::alert::effects::notes;
+use crate::alert::lifecycle::Note;
+use crate::alert::settings::Settings as AlertSettings;
 use crate::alert::{Alert, AlertState, GroupKey, Severity};
 use crate::chat::alert::{GroupView, common_cause};
+use crate::detect::FailureClass;
 use crate::redact::{line, scrub};
 use crate::store::{Effect, EffectKind, PageRow, Store, StoreError};
 
@@ -25,6 +29,8 @@ const BETWEEN: Duration = Duration::from_millis(500);
 const PATIENCE: Duration = Duration::from_secs(20);
 /// What only an operator can repair is tried this seldom.
 const OPERATOR_WAIT: SignedDuration = SignedDuration::from_mins(5);
+/// After so many failures people are told that nobody is woken: about ten seconds of trouble, or one refusal.
+const FAILURES_TOLD: i64 = 4;
 
 /// What PagerDuty heard last about a subject.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -173,6 +179,8 @@ struct Inner {
     page_from: Severity,
     pace: Pace,
     owner: String,
+    /// Where people are told that PagerDuty cannot be.
+    told: AlertSettings,
 }
 
 enum Fault {
@@ -188,13 +196,14 @@ impl From<StoreError> for Fault {
 }
 
 impl Pager {
-    /// `owner` names this process among all replicas.
+    /// `settings` are those of alerting: who is paged from when on, and where people are told of trouble. `owner` names
+    /// this process among all replicas.
     #[must_use]
     pub fn new(
         store: Store,
         client: PagerDuty,
         views: Views,
-        page_from: Severity,
+        settings: &AlertSettings,
         owner: &str,
     ) -> Self {
         let owner = format!("{owner}/pagerduty");
@@ -203,9 +212,10 @@ impl Pager {
                 store,
                 client,
                 views,
-                page_from,
+                page_from: settings.page_from,
                 pace: Pace::new(BETWEEN),
                 owner,
+                told: settings.clone(),
             }),
         }
     }
@@ -239,13 +249,19 @@ impl Pager {
 
     async fn handle(&self, effect: Effect) -> Handled {
         let now = Timestamp::now();
-        let outcome = match effect.payload::<Page>() {
-            Ok(page) => self.inner.bring_up_to_date(&page.subject).await,
+        let (outcome, subject) = match effect.payload::<Page>() {
+            Ok(page) => (
+                self.inner.bring_up_to_date(&page.subject).await,
+                Some(page.subject),
+            ),
             Err(unreadable) => {
                 error!(effect.id = %effect.id, error = %unreadable, "dropped a page that cannot be read");
-                Ok(())
+                (Ok(()), None)
             }
         };
+        if let Some(subject) = &subject {
+            self.inner.tell_of_trouble(subject, &effect, &outcome).await;
+        }
         let later = |wait: Duration| {
             now.saturating_add(SignedDuration::try_from(wait).unwrap_or(OPERATOR_WAIT))
                 .unwrap_or(now)
@@ -279,12 +295,115 @@ impl Pager {
 }
 
 impl Inner {
+    /// Says once in the thread that nobody is woken, and once that PagerDuty was told after all.
+    async fn tell_of_trouble(
+        &self,
+        subject: &Subject,
+        effect: &Effect,
+        outcome: &Result<(), Fault>,
+    ) {
+        let why = match outcome {
+            Ok(()) => None,
+            Err(Fault::Pager(fault)) => {
+                let for_good = matches!(
+                    fault,
+                    PagerError::Rejected { .. } | PagerError::Refused { .. }
+                );
+                if !for_good && effect.failures + 1 < FAILURES_TOLD {
+                    return;
+                }
+                Some(fault.to_string())
+            }
+            // Our own trouble, or a wait that PagerDuty asked for a moment ago.
+            Err(Fault::Store(_) | Fault::Resting(_)) => return,
+        };
+        if let Err(error) = self.note_trouble(subject, why).await {
+            // It is said at the next attempt.
+            warn!(%error, "cannot say that PagerDuty is away");
+        }
+    }
+
+    async fn note_trouble(&self, subject: &Subject, why: Option<String>) -> Result<(), StoreError> {
+        let now = Timestamp::now();
+        let about = match subject {
+            Subject::Alert(id) => self.store.alert(id).await?,
+            Subject::Group(id) => self.store.group_members(id).await?.into_iter().next(),
+        };
+        let Some(alert) = about else {
+            return Ok(());
+        };
+        let mut tx = self.store.begin().await?;
+        let since = why.is_some().then_some(now);
+        if tx.note_paging_trouble(&subject.key(), since).await? {
+            for effect in notes(subject, &alert, &Note::Paging { why }, &self.told, now) {
+                tx.add_effect(&effect, now).await?;
+            }
+        }
+        tx.commit().await
+    }
+
+    /// The page of an alert that its group took over: the group's is the same incident.
+    async fn is_taken_over(&self, subject: &Subject, row: &PageRow) -> Result<bool, StoreError> {
+        let Some(group) = self.group_of(subject).await? else {
+            return Ok(false);
+        };
+        let of_group = self.store.page(&Subject::Group(group).key()).await?;
+        Ok(of_group.is_some_and(|of_group| of_group.dedup_key == row.dedup_key))
+    }
+
+    async fn group_of(&self, subject: &Subject) -> Result<Option<String>, StoreError> {
+        Ok(match subject {
+            Subject::Alert(id) => self.store.alert(id).await?.and_then(|alert| alert.group_id),
+            Subject::Group(_) => None,
+        })
+    }
+
+    /// Whoever was woken for the first of several alerts with one cause is not woken again for their group: the group
+    /// goes on with that incident.
+    async fn take_over(
+        &self,
+        subject: &Subject,
+        current: &Subjected,
+    ) -> Result<Option<PageRow>, StoreError> {
+        let Subject::Group(id) = subject else {
+            return Ok(None);
+        };
+        if !current.one_cause {
+            return Ok(None);
+        }
+        let Some(first) = self
+            .store
+            .open_pages_of_members(id)
+            .await?
+            .into_iter()
+            .next()
+        else {
+            return Ok(None);
+        };
+        let row = PageRow {
+            dedup_key: first.dedup_key,
+            state: first.state,
+            episode: current.episode,
+        };
+        self.store
+            .save_page(&subject.key(), &row, Timestamp::now())
+            .await?;
+        Ok(Some(row))
+    }
+
     async fn bring_up_to_date(&self, subject: &Subject) -> Result<(), Fault> {
         let Some(current) = self.current(subject).await? else {
             return Ok(());
         };
         let name = subject.key();
-        let row = self.store.page(&name).await?;
+        let grouped = self.group_of(subject).await?.is_some();
+        let row = match self.store.page(&name).await? {
+            Some(row) if self.is_taken_over(subject, &row).await? => return Ok(()),
+            // Its group tells it.
+            None if grouped => return Ok(()),
+            Some(row) => Some(row),
+            None => self.take_over(subject, &current).await?,
+        };
         // The key under which it was paged stays, even if the failure is called otherwise by now.
         let key = row
             .as_ref()
@@ -297,6 +416,10 @@ impl Inner {
             (Subject::Group(_) | Subject::Alert(_), _) => current.episode,
         };
         for step in steps(told, current.now, episode) {
+            // Waking somebody is its group's to do.
+            if grouped && *step == Step::Trigger {
+                break;
+            }
             self.pace
                 .turn(KEY_PACE, PATIENCE)
                 .await
@@ -366,6 +489,20 @@ fn class(alert: &Alert) -> String {
         .unwrap_or_default()
 }
 
+/// What is wrong, to follow the name of the job.
+fn is(class: FailureClass) -> &'static str {
+    match class {
+        FailureClass::Blocked => "waits and cannot be scheduled",
+        FailureClass::CannotStart => "cannot start",
+        FailureClass::Crashed => "failed",
+        FailureClass::Disrupted => "was disrupted",
+        FailureClass::Degraded => "is degraded",
+        FailureClass::Stuck => "is stuck",
+        FailureClass::Node => "is a node in trouble",
+        FailureClass::Source => "is not heard any more",
+    }
+}
+
 fn alert_trigger(alert: &Alert) -> Trigger {
     let subject = &alert.subject;
     let finding = alert
@@ -378,7 +515,11 @@ fn alert_trigger(alert: &Alert) -> Trigger {
     );
     let demo = if alert.demo { "[demo] " } else { "" };
     Trigger {
-        summary: scrub(&format!("{demo}{} failed: {why}", subject.name)),
+        summary: scrub(&format!(
+            "{demo}{} {}: {why}",
+            subject.name,
+            is(alert.class)
+        )),
         source: scrub(&format!(
             "{}/{}/{}",
             subject.cluster, subject.namespace, subject.name
@@ -442,7 +583,6 @@ mod tests {
         use crate::alert::lifecycle::{Birth, open};
         use crate::alert::report::tests::{at, report, symptom};
         use crate::chat::alert::AlertView;
-        use crate::detect::FailureClass;
         let member = |number| {
             let birth = Birth {
                 id: format!("a{number}"),

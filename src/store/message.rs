@@ -27,6 +27,14 @@ pub struct PageRow {
     pub episode: i64,
 }
 
+/// A page with the subject it is about.
+#[derive(Clone, Debug, PartialEq, Eq, FromRow)]
+pub struct MemberPage {
+    pub subject: String,
+    pub dedup_key: String,
+    pub state: String,
+}
+
 impl Store {
     /// The message about `subject` at `destination`, if a post was ever begun.
     ///
@@ -104,6 +112,21 @@ impl Store {
         })?)
     }
 
+    /// What PagerDuty has open of the members of a group by themselves, the oldest first.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn open_pages_of_members(&self, group_id: &str) -> Result<Vec<MemberPage>> {
+        Ok(on_read!(self, pool => {
+            sqlx::query_as(
+                "select page.subject, page.dedup_key, page.state from page
+                 join alert on page.subject = 'alert:' || alert.id
+                 where alert.group_id = $1 and page.state <> 'resolved' order by alert.number limit 100",
+            )
+            .bind(group_id).fetch_all(pool).await
+        })?)
+    }
+
     /// Saves what PagerDuty is being told, or was told.
     ///
     /// # Errors
@@ -125,6 +148,24 @@ impl Store {
 }
 
 impl Tx {
+    /// Notes since when PagerDuty cannot be told about `subject`, or (`None`) that it can again. False if that was noted
+    /// before: it is told once.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn note_paging_trouble(
+        &mut self,
+        subject: &str,
+        since: Option<Timestamp>,
+    ) -> Result<bool> {
+        let changed = on_tx!(self, conn => {
+            sqlx::query("update page set trouble_ms = $1 where subject = $2 and (trouble_ms is null) = $3")
+                .bind(since.map(Timestamp::as_millisecond)).bind(subject).bind(since.is_some())
+                .execute(conn).await.map(|done| done.rows_affected())
+        })?;
+        Ok(changed > 0)
+    }
+
     /// Records what is now shown at `destination`, and where.
     ///
     /// # Errors

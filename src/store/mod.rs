@@ -15,6 +15,7 @@ mod message;
 mod overview;
 mod pending_command;
 mod replica;
+mod retention;
 mod setting;
 
 use std::str::FromStr;
@@ -29,7 +30,7 @@ pub use approval::ApprovalEnd;
 pub use effect::{Effect, EffectKind, NewEffect};
 pub use execution::ExecutionStep;
 pub use inbox::{InboxRow, NewDelivery, Recorded};
-pub use message::{Message, PageRow};
+pub use message::{MemberPage, Message, PageRow};
 pub use overview::Pulse;
 pub use pending_command::Taken;
 

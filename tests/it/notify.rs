@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use nightbell::alert::AlertState;
 use nightbell::alert::Severity;
 use nightbell::alert::service::Alerts;
-use nightbell::alert::settings::Settings as AlertSettings;
+use nightbell::alert::settings::{Settings as AlertSettings, SeverityRule};
 use nightbell::chat::slack::client::{Settings as ClientSettings, SlackClient};
 use nightbell::detect::FailureClass;
 use nightbell::notify::Destination;
@@ -68,7 +69,7 @@ fn pager(db: &TestDatabase, duty: &FakePagerDuty) -> Pager {
         db.store.clone(),
         client,
         Views::new(db.store.clone(), None),
-        Severity::High,
+        alerts(&db.store).settings(),
         "test",
     )
 }
@@ -519,4 +520,236 @@ async fn a_rate_limit_of_pagerduty_is_obeyed() {
         page(&pager).await;
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+/// Minutes between two failings of a job that flaps slowly.
+const CYCLE: i64 = 20 * 60;
+
+/// Fails at `second`, is well a minute later, and is looked at until that counts as recovered, if it does.
+async fn fails_and_recovers(alerts: &Alerts, second: i64) {
+    let failing = kubernetes("train", "u1", vec![crashed("OOMKilled", second)]);
+    ingest(alerts, &[failing], second).await;
+    ingest(alerts, &[kubernetes("train", "u1", vec![])], second + 60).await;
+    settle(alerts, second + 60).await;
+}
+
+#[tokio::test]
+async fn slow_flapping_is_announced_once_held_and_its_end_announced() {
+    let db = sqlite().await;
+    let (alerts, slack) = (alerts(&db.store), FakeSlack::start().await);
+    let duty = FakePagerDuty::start().await;
+    let (delivery, pager) = (delivery(&db, &slack), pager(&db, &duty));
+    for n in 0..8 {
+        fails_and_recovers(&alerts, 10 + n * CYCLE).await;
+        deliver(&delivery).await;
+        page(&pager).await;
+    }
+    let announced = |what: &str| {
+        slack
+            .all()
+            .iter()
+            .filter(|m| m.thread_ts.is_some() && m.text.contains(what))
+            .count()
+    };
+    assert_eq!(announced("is flapping"), 1, "{}", slack.messages());
+    assert_eq!(
+        duty.account().pages.len(),
+        3,
+        "the third failing makes it flap"
+    );
+    let alert = alerts.by_number(1).await.expect("there");
+    assert_ne!(alert.state, AlertState::Resolved, "it is held");
+
+    let last = 10 + 7 * CYCLE + 60;
+    let hour_later = at(last + 61 * 60);
+    alerts.sweep(hour_later).await.expect("swept");
+    deliver(&delivery).await;
+    page(&pager).await;
+    assert_eq!(announced("no longer flapping"), 1, "{}", slack.messages());
+    assert!(duty.account().open.is_empty());
+    assert_eq!(duty.account().pages.len(), 3);
+    assert_eq!(
+        slack
+            .messages()
+            .lines()
+            .filter(|l| l.starts_with(CHANNEL))
+            .count(),
+        1
+    );
+}
+
+#[tokio::test]
+async fn what_is_critical_is_never_held_back() {
+    let db = sqlite().await;
+    let mut settings = alerts(&db.store).settings().clone();
+    settings.severities = vec![SeverityRule {
+        class: None,
+        project: None,
+        namespace: None,
+        kind: None,
+        severity: Severity::Critical,
+    }];
+    let alerts = Alerts::new(db.store.clone(), settings);
+    let duty = FakePagerDuty::start().await;
+    let pager = pager(&db, &duty);
+    for n in 0..6 {
+        fails_and_recovers(&alerts, 10 + n * CYCLE).await;
+        page(&pager).await;
+        let pages = usize::try_from(n + 1).expect("few");
+        // The recovery is told in the same go; each failing before it must have been paged.
+        assert!(duty.account().pages.len() <= pages);
+        let failing = kubernetes("train", "u1", vec![crashed("OOMKilled", 600 + n * CYCLE)]);
+        ingest(&alerts, &[failing], 600 + n * CYCLE).await;
+        page(&pager).await;
+        let alert = alerts.by_number(1).await.expect("there");
+        assert_eq!(alert.state, AlertState::Open);
+        assert!(!duty.account().open.is_empty(), "failing {n} woke somebody");
+        ingest(
+            &alerts,
+            &[kubernetes("train", "u1", vec![])],
+            630 + n * CYCLE,
+        )
+        .await;
+        settle(&alerts, 630 + n * CYCLE).await;
+        page(&pager).await;
+        assert!(duty.account().open.is_empty(), "and is told as over");
+    }
+    assert_eq!(duty.account().pages.len(), 6);
+}
+
+/// Lets what waits for its next attempt be due now.
+async fn hurry(db: &TestDatabase) {
+    let pool = sqlx::SqlitePool::connect(&db.url)
+        .await
+        .expect("a database");
+    sqlx::query("update effect set due_ms = 0 where done_ms is null")
+        .execute(&pool)
+        .await
+        .expect("updated");
+}
+
+#[tokio::test]
+async fn while_pagerduty_is_away_slack_says_once_that_nobody_is_woken_and_once_that_it_got_through()
+{
+    let db = sqlite().await;
+    let (alerts, slack) = (alerts(&db.store), FakeSlack::start().await);
+    let duty = FakePagerDuty::start().await;
+    let (delivery, pager) = (delivery(&db, &slack), pager(&db, &duty));
+    for _ in 0..7 {
+        duty.fail(PagerFault::Status(503));
+    }
+    let failing = kubernetes("train", "u1", vec![crashed("Error", 5)]);
+    ingest(&alerts, &[failing], 10).await;
+    let said = |what: &str| slack.messages().matches(what).count();
+    for attempt in 1..=7 {
+        page(&pager).await;
+        deliver(&delivery).await;
+        assert_eq!(
+            said("Could not page about train") > 0,
+            attempt >= 4,
+            "{attempt}: {}",
+            slack.messages()
+        );
+        hurry(&db).await;
+    }
+    let posts = slack.calls("chat.postMessage");
+    assert_eq!(posts, 2, "the alert, and one note: {}", slack.messages());
+    page(&pager).await;
+    deliver(&delivery).await;
+    assert_eq!(duty.account().pages.len(), 1);
+    assert!(
+        said("PagerDuty takes pages again") > 0,
+        "{}",
+        slack.messages()
+    );
+    assert_eq!(slack.calls("chat.postMessage"), 3);
+}
+
+#[tokio::test]
+async fn a_page_goes_out_though_slack_is_away() {
+    let db = sqlite().await;
+    let (alerts, slack) = (alerts(&db.store), FakeSlack::start().await);
+    let duty = FakePagerDuty::start().await;
+    let (delivery, pager) = (delivery(&db, &slack), pager(&db, &duty));
+    slack.set_down(true);
+    let failing = kubernetes("train", "u1", vec![crashed("Error", 5)]);
+    ingest(&alerts, &[failing], 10).await;
+    deliver(&delivery).await;
+    page(&pager).await;
+    assert_eq!(duty.account().pages.len(), 1);
+}
+
+#[tokio::test]
+async fn whoever_was_woken_for_one_of_a_group_is_not_woken_for_the_group() {
+    for db in databases().await {
+        let (alerts, duty) = (alerts(&db.store), FakePagerDuty::start().await);
+        let pager = pager(&db, &duty);
+        let on_node = |n: i64, failing: bool| {
+            let mut crash = crashed("Error", 5);
+            crash.node = Some("gpu-1".to_owned());
+            let symptoms = if failing { vec![crash] } else { Vec::new() };
+            kubernetes(&format!("job-{n}"), &format!("u{n}"), symptoms)
+        };
+        for n in 0..2 {
+            ingest(&alerts, &[on_node(n, true)], 10 + n).await;
+            page(&pager).await;
+        }
+        assert_eq!(
+            duty.account().pages.len(),
+            2,
+            "nobody knows of a common cause"
+        );
+        for n in 2..6 {
+            ingest(&alerts, &[on_node(n, true)], 10 + n).await;
+            page(&pager).await;
+        }
+        assert_eq!(duty.account().pages.len(), 2, "{:?}", duty.account().pages);
+
+        // It is over when all of them are, and not before.
+        for n in 0..5 {
+            ingest(&alerts, &[on_node(n, false)], 100).await;
+        }
+        settle(&alerts, 100).await;
+        page(&pager).await;
+        assert_eq!(duty.account().open.len(), 1, "{:?}", duty.account().events);
+        ingest(&alerts, &[on_node(5, false)], 1_000).await;
+        settle(&alerts, 1_000).await;
+        page(&pager).await;
+        assert!(
+            duty.account().open.is_empty(),
+            "{:?}",
+            duty.account().events
+        );
+        assert_eq!(duty.account().pages.len(), 2);
+    }
+}
+
+#[tokio::test]
+async fn a_page_says_what_is_wrong_in_words_that_fit_it() {
+    let db = sqlite().await;
+    let (alerts, duty) = (alerts(&db.store), FakePagerDuty::start().await);
+    let mut settings = alerts.settings().clone();
+    settings.page_from = Severity::Low;
+    let waits = symptom(FailureClass::Blocked, "Unschedulable", 5);
+    ingest(&alerts, &[kubernetes("train", "u1", vec![waits])], 10).await;
+    let client = PagerDuty::new(PagerSettings {
+        events_url: duty.url.clone(),
+        routing_key: SecretString::from(ROUTING_KEY),
+        timeout: Duration::from_secs(2),
+        page: None,
+    })
+    .expect("a client");
+    let views = Views::new(db.store.clone(), None);
+    page(&Pager::new(
+        db.store.clone(),
+        client,
+        views,
+        &settings,
+        "test",
+    ))
+    .await;
+    assert_eq!(
+        duty.account().pages,
+        ["train waits and cannot be scheduled: Unschedulable: Unschedulable was stated"]
+    );
 }
