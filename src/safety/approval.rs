@@ -11,7 +11,9 @@ use super::approvers::{self, GroupMembers, NotAllowed};
 use super::audit::{AuditKind, NewEntry};
 use super::gate::{Refusal, Request, Safety, entry};
 use super::policy::{Case, Verdict};
+use super::stop;
 use super::{Approval, ApprovalState, Execution, digest};
+use crate::action::ActionKind;
 use crate::alert::AlertState;
 use crate::alert::lifecycle::Event;
 use crate::alert::service::AlertError;
@@ -135,12 +137,20 @@ impl Safety {
             None => Vec::new(),
         };
         if let Some(same) = earlier.iter().rfind(|a| a.digest == digest) {
+            let same_alert = alert_id.unwrap_or_default();
             match same.state {
                 ApprovalState::Pending if same.expires > now => {
                     return Ok(Proposed::Asked(same.clone()));
                 }
-                ApprovalState::Approved | ApprovalState::Denied | ApprovalState::Expired
-                    if by == POLICY =>
+                ApprovalState::Denied | ApprovalState::Expired if by == POLICY => {
+                    return Ok(Proposed::AlreadyDecided(same.clone()));
+                }
+                // What was cancelled before it began (an emergency stop, a start that came too late) was never done,
+                // and is decided anew once actions may run again.
+                ApprovalState::Approved
+                    if by == POLICY
+                        && (tx.execution_of_digest(same_alert, &digest).await?.is_some()
+                            || stop::refusal(tx, proposal.spec.kind).await?.is_some()) =>
                 {
                     return Ok(Proposed::AlreadyDecided(same.clone()));
                 }
@@ -229,7 +239,7 @@ impl Safety {
             &approval.spec,
             told,
         ));
-        super::stop::append(tx, &mut entries, now).await?;
+        stop::append(tx, &mut entries, now).await?;
         Ok(Proposed::Asked(approval))
     }
 
@@ -353,6 +363,12 @@ impl Safety {
         if !approve {
             return self.deny(tx, approval, &who, reason, now).await;
         }
+        if scope.cause.is_some()
+            && let Some(why) =
+                is_well(&mut tx, approval.alert_id.as_deref(), approval.spec.kind).await?
+        {
+            return finish_stale(tx, approval, &why, now).await;
+        }
 
         let request = Request {
             spec: &approval.spec,
@@ -396,7 +412,7 @@ impl Safety {
                 json!({"approval": approval.id}),
             ),
         ];
-        super::stop::append(&mut tx, &mut entries, now).await?;
+        stop::append(&mut tx, &mut entries, now).await?;
         tx.commit().await?;
         Ok(Decision::Approved {
             approval,
@@ -488,7 +504,7 @@ impl Safety {
         for approval in tx.approvals_of(alert_id).await? {
             entries.extend(withdraw(tx, &approval, why, now).await?);
         }
-        super::stop::append(tx, &mut entries, now).await
+        stop::append(tx, &mut entries, now).await
     }
 
     /// Membership of the groups that could let `principal` in, asked for before any transaction begins.
@@ -607,6 +623,39 @@ pub(super) async fn is_over(tx: &mut Tx, alert_id: Option<&str>) -> Result<bool>
     };
     let alert = tx.alert(alert_id).await?;
     Ok(alert.is_some_and(|alert| alert.state == AlertState::Resolved))
+}
+
+/// Why a restart that a finding proposed would only do harm by now: the job is well again, though its alert waits for
+/// that to last.
+pub(super) async fn is_well(
+    tx: &mut Tx,
+    alert_id: Option<&str>,
+    kind: ActionKind,
+) -> Result<Option<String>> {
+    let restarts = match kind {
+        ActionKind::DeletePod
+        | ActionKind::RolloutRestart
+        | ActionKind::RecreateJob
+        | ActionKind::RunaiRestart => true,
+        ActionKind::SuspendJob
+        | ActionKind::ResumeJob
+        | ActionKind::CordonNode
+        | ActionKind::UncordonNode
+        | ActionKind::RunaiSuspend
+        | ActionKind::RunaiResume
+        | ActionKind::RunaiDelete => false,
+    };
+    let (true, Some(alert_id)) = (restarts, alert_id) else {
+        return Ok(None);
+    };
+    let alert = tx.alert(alert_id).await?;
+    Ok(alert.and_then(|alert| {
+        let since = alert.track.quiet_since?.strftime("%H:%M:%S UTC");
+        Some(format!(
+            "no failure of {} is seen since {since}, so there is nothing to repair; it is asked again if it fails again",
+            alert.subject.name
+        ))
+    }))
 }
 
 /// Withdraws a question that is no longer the right one, and says why.

@@ -3,12 +3,14 @@
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::approval::{OVER, is_over};
+use super::approval::{OVER, is_over, is_well};
 use super::audit::{AuditKind, NewEntry};
 use super::gate::{Refusal, Safety, entry};
 use super::stop::{self, append};
-use super::{ApprovalState, Execution, ExecutionState, digest};
+use super::{ApprovalState, Execution, ExecutionState, Scope, digest};
 use crate::action::ActionSpec;
+use crate::alert::AlertState;
+use crate::alert::effects::request_diagnosis;
 use crate::store::{EffectKind, ExecutionStep, NewEffect, Result, Tx};
 
 /// Proof that one action was counted against the limits, approved where that was required, and durably marked as
@@ -104,8 +106,12 @@ impl Safety {
             | ExecutionState::Cancelled
             | ExecutionState::DryRun => return Ok(Start::Past(execution)),
         }
-        if let Some(why) = self.against(&mut tx, &execution, now).await? {
+        if let Some(why) = self.against(&mut tx, &execution, &scope, now).await? {
             self.cancel(&mut tx, &mut execution, why, now).await?;
+            if self.is_late(&execution, now) {
+                self.decide_anew(&mut tx, execution.alert_id.as_deref(), now)
+                    .await?;
+            }
             tx.commit().await?;
             return Ok(Start::Cancelled(execution));
         }
@@ -147,12 +153,13 @@ impl Safety {
         &self,
         tx: &mut Tx,
         execution: &Execution,
+        scope: &Scope,
         now: Timestamp,
     ) -> Result<Option<String>> {
         if let Some(refusal) = stop::refusal(tx, execution.spec.kind).await? {
             return Ok(Some(refusal.to_string()));
         }
-        if now.duration_since(execution.created) > self.settings.start_within {
+        if self.is_late(execution, now) {
             return Ok(Some(
                 "it could not start in time and may no longer be right; ask again".to_owned(),
             ));
@@ -164,6 +171,12 @@ impl Safety {
         }
         if is_over(tx, execution.alert_id.as_deref()).await? {
             return Ok(Some(OVER.to_owned()));
+        }
+        if scope.cause.is_some()
+            && let Some(why) =
+                is_well(tx, execution.alert_id.as_deref(), execution.spec.kind).await?
+        {
+            return Ok(Some(why));
         }
         if let Some(approval_id) = &execution.approval_id {
             let approved = tx
@@ -179,6 +192,30 @@ impl Safety {
             }
         }
         Ok(None)
+    }
+
+    fn is_late(&self, execution: &Execution, now: Timestamp) -> bool {
+        now.duration_since(execution.created) > self.settings.start_within
+    }
+
+    /// Has the job of an alert looked at again, and with it what to do about it: what was cancelled is asked anew if
+    /// the failure still stands.
+    pub(super) async fn decide_anew(
+        &self,
+        tx: &mut Tx,
+        alert_id: Option<&str>,
+        now: Timestamp,
+    ) -> Result<()> {
+        let (Some(alerts), Some(alert_id)) = (&self.alerts, alert_id) else {
+            return Ok(());
+        };
+        if let Some(alert) = tx.alert(alert_id).await?
+            && alert.state != AlertState::Resolved
+        {
+            let look = request_diagnosis(&alert, false, false, alerts.settings(), now);
+            tx.add_effect(&look, now).await?;
+        }
+        Ok(())
     }
 
     async fn cancel(

@@ -124,7 +124,11 @@ impl Safety {
         let mut tx = self.store.begin().await?;
         tx.lock_gate().await?;
         let stop = tx.setting::<Option<Stop>>(STOP).await?.flatten();
-        if stop.is_some() {
+        if let Some(stop) = &stop {
+            // What the stop cancelled is decided anew where the failure still stands.
+            for alert_id in tx.alerts_with_cancelled(stop.since).await? {
+                self.decide_anew(&mut tx, Some(&alert_id), now).await?;
+            }
             tx.save_setting(STOP, &None::<Stop>, now).await?;
             tx.save_setting(CLEARED, &now.as_millisecond(), now).await?;
             let entry = switch(AuditKind::EmergencyClear, by, STOP, json!({ "was": stop }));

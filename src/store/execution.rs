@@ -161,17 +161,29 @@ impl Tx {
         Ok(())
     }
 
-    /// The latest execution of exactly this action under an alert.
+    /// The latest execution of exactly this action under an alert that was not cancelled before it began.
     pub async fn execution_of_digest(
         &mut self,
         alert_id: &str,
         digest: &str,
     ) -> Result<Option<Execution>> {
         let row: Option<Row> = on_tx!(self, conn => {
-            sqlx::query_as(select!("where alert_id = $1 and digest = $2 order by created_ms desc, id desc limit 1"))
+            sqlx::query_as(select!("where alert_id = $1 and digest = $2 and state <> 'cancelled' order by created_ms desc, id desc limit 1"))
                 .bind(alert_id).bind(digest).fetch_optional(conn).await
         })?;
         row.map(|row| Ok(row.decode()?.0)).transpose()
+    }
+
+    /// Ids of the open alerts under which something was cancelled since `since`, before it began.
+    pub async fn alerts_with_cancelled(&mut self, since: Timestamp) -> Result<Vec<String>> {
+        Ok(on_tx!(self, conn => {
+            sqlx::query_scalar(
+                "select distinct alert.id from execution join alert on alert.id = execution.alert_id
+                 where execution.state = 'cancelled' and execution.ended_ms >= $1 and alert.state <> 'resolved'
+                 order by alert.id limit 500",
+            )
+            .bind(since.as_millisecond()).fetch_all(conn).await
+        })?)
     }
 
     /// Executions that were permitted but have not started.

@@ -27,7 +27,7 @@ fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_790_000_000 + second).expect("a time in range")
 }
 
-fn proposal(name: &str) -> Proposal {
+pub fn proposal(name: &str) -> Proposal {
     Proposal {
         spec: ActionSpec {
             kind: ActionKind::DeletePod,
@@ -1184,5 +1184,106 @@ async fn the_same_histories_hold_on_postgresql() {
             .expect("steps")
             .current();
         play(&crate::support::database::postgres().await, &steps).await;
+    }
+}
+
+#[tokio::test]
+async fn what_an_emergency_stop_cancelled_is_asked_anew_once_it_is_cleared() {
+    for db in databases().await {
+        let alerts = alerting::alerts(&db.store);
+        let safety = safety(&db).with_alerts(alerts.clone());
+        let failing = alerting::kubernetes("train", "u1", vec![alerting::crashed("Error", 0)]);
+        let id = alerting::ingest(&alerts, &[failing], 0).await.remove(0);
+        let first = asked(&safety, &db.store, &id, "train-0", at(1)).await;
+        approved(&safety, &first, at(2)).await;
+        safety
+            .emergency_stop("U02", None, at(3))
+            .await
+            .expect("stop");
+        let while_stopped = propose(&safety, &db.store, &id, &proposal("train-0"), at(4)).await;
+        assert!(
+            matches!(while_stopped, Proposed::AlreadyDecided(_)),
+            "{while_stopped:?}"
+        );
+
+        // What was asked for before is carried out, so that only what the clearing asks for is left.
+        let later = at(100);
+        let claim = |now| {
+            db.store.claim_effects(
+                EffectKind::Diagnose,
+                "test",
+                10,
+                SignedDuration::from_secs(60),
+                now,
+            )
+        };
+        for effect in claim(later).await.expect("claim") {
+            db.store
+                .finish_effect(&effect, "test", later)
+                .await
+                .expect("finish");
+        }
+        safety.emergency_clear("U02", later).await.expect("clear");
+        assert_eq!(
+            claim(later).await.expect("claim").len(),
+            1,
+            "the job is looked at again"
+        );
+        let second = asked(&safety, &db.store, &id, "train-0", at(101)).await;
+        assert_ne!(second.id, first.id);
+        let execution = approved(&safety, &second, at(102)).await;
+        assert!(matches!(
+            safety.start(&execution.id, at(103)).await.expect("start"),
+            Start::Go(_)
+        ));
+        let done = propose(&safety, &db.store, &id, &proposal("train-0"), at(104)).await;
+        assert!(matches!(done, Proposed::AlreadyDecided(_)), "{done:?}");
+        chain_holds(&db.store).await;
+    }
+}
+
+#[tokio::test]
+async fn a_restart_of_what_is_well_again_is_refused() {
+    for db in databases().await {
+        let alerts = alerting::alerts(&db.store);
+        let safety = safety(&db).with_alerts(alerts.clone());
+        let failing = alerting::kubernetes("train", "u1", vec![alerting::crashed("Error", 0)]);
+        let id = alerting::ingest(&alerts, &[failing], 0).await.remove(0);
+        let mut restart = proposal("train");
+        restart.spec.kind = ActionKind::RunaiRestart;
+        restart.spec.target = Target::Runai {
+            workload_id: "r1".into(),
+            name: "train".into(),
+            project: "ml".into(),
+            kind: "Training".into(),
+        };
+        let Proposed::Asked(approval) = propose(&safety, &db.store, &id, &restart, at(1)).await
+        else {
+            panic!("it is asked");
+        };
+        let well = alerting::kubernetes("train", "u1", vec![]);
+        alerting::ingest(&alerts, &[well], 60).await;
+        match approve(&safety, &approval, at(61)).await {
+            Decision::Stale { why, .. } => {
+                assert!(why.contains("no failure of train is seen since"), "{why}")
+            }
+            other => panic!("{other:?}"),
+        }
+        // It fails again, and is asked anew.
+        let failing = alerting::kubernetes("train", "u1", vec![alerting::crashed("Error", 70)]);
+        alerting::ingest(&alerts, &[failing], 70).await;
+        let Proposed::Asked(again) = propose(&safety, &db.store, &id, &restart, at(71)).await
+        else {
+            panic!("it is asked again");
+        };
+        assert_ne!(again.id, approval.id);
+        let execution = approved(&safety, &again, at(72)).await;
+        // It recovers between the decision and the start.
+        let well = alerting::kubernetes("train", "u1", vec![]);
+        alerting::ingest(&alerts, &[well], 73).await;
+        assert!(matches!(
+            safety.start(&execution.id, at(74)).await.expect("start"),
+            Start::Cancelled(_)
+        ));
     }
 }
