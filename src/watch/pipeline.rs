@@ -39,10 +39,14 @@ const RETRY_LONGEST: Duration = Duration::from_secs(30);
 /// A source may fail this long before it is an alert of its own.
 const SOURCE_HOLD: SignedDuration = SignedDuration::from_mins(2);
 /// Pods that are seen before their controller wait this long for it: its uid is the job's name for good.
+/// While a cluster is read for the first time its controllers may come long after its pods.
 const OWNER_WAIT: SignedDuration = SignedDuration::from_secs(1);
+const OWNER_WAIT_AT_START: SignedDuration = SignedDuration::from_secs(30);
 /// How often open alerts are compared with what is there, and how long after a list is complete.
 const COMPARE_EVERY: Duration = Duration::from_mins(1);
 const LIST_SETTLES: SignedDuration = SignedDuration::from_secs(30);
+/// Open alerts read at once.
+const OPEN_READ: i64 = 500;
 
 /// The pipeline's parts.
 pub struct Pipeline {
@@ -366,7 +370,12 @@ impl Pipeline {
                 let seen = report::of_job(job, judged.symptoms);
                 let mut recheck = judged.recheck;
                 if admitted {
-                    match self.work.waits_for_owner(job, &seen, now) {
+                    let wait = if estate.is_being_read(&key.cluster) {
+                        OWNER_WAIT_AT_START
+                    } else {
+                        OWNER_WAIT
+                    };
+                    match self.work.waits_for_owner(job, &seen, wait, now) {
                         Some(until) => recheck = Some(recheck.map_or(until, |at| at.min(until))),
                         None => self.work.report(seen),
                     }
@@ -424,13 +433,22 @@ impl Pipeline {
     /// Compares the open alerts with what is there: jobs that went away, or ran again under the same name, while this
     /// process did not look.
     async fn compare(&mut self, now: Timestamp) -> Result<()> {
-        let open = self
-            .alerts
-            .list(AlertFilter {
-                limit: 1_000,
-                ..AlertFilter::default()
-            })
-            .await?;
+        let mut open = Vec::new();
+        loop {
+            let page = self
+                .alerts
+                .list(AlertFilter {
+                    limit: OPEN_READ,
+                    offset: i64::try_from(open.len()).unwrap_or(i64::MAX),
+                    ..AlertFilter::default()
+                })
+                .await?;
+            let last = i64::try_from(page.len()).unwrap_or(i64::MAX) < OPEN_READ;
+            open.extend(page);
+            if last {
+                break;
+            }
+        }
         for alert in open {
             if matches!(alert.class, FailureClass::Node | FailureClass::Source) {
                 if self.left_us(&alert, now) {
@@ -581,6 +599,7 @@ impl Work {
         &mut self,
         job: &crate::estate::index::Job,
         seen: &JobReport,
+        wait: SignedDuration,
         now: Timestamp,
     ) -> Option<Timestamp> {
         let orphaned = job.workload.is_none()
@@ -592,8 +611,10 @@ impl Work {
             return None;
         }
         let since = *self.orphans.entry(job.key.clone()).or_insert(now);
-        let until = since.saturating_add(OWNER_WAIT).unwrap_or(since);
-        (until > now).then_some(until)
+        let until = since.saturating_add(wait).unwrap_or(since);
+        // The first lists may end long before the longest wait for them: it is looked again soon.
+        let soon = now.saturating_add(OWNER_WAIT).unwrap_or(until);
+        (until > now).then_some(until.min(soon))
     }
 }
 

@@ -251,3 +251,19 @@ async fn the_first_failures_of_an_unfinished_list_are_no_share_of_the_estate() {
             .all(|(_, _, severity)| *severity == Severity::Medium)
     );
 }
+
+#[tokio::test]
+async fn more_open_alerts_than_are_read_at_once_are_all_compared_with_what_is_there() {
+    let mut scene = Scene::new().await;
+    let many = 520;
+    let all = (0..many)
+        .map(|n| failed(&format!("job-{n}"), "nlp"))
+        .collect();
+    scene.sees(list(RUNAI_SCOPE, all), at(0)).await;
+    assert_eq!(scene.store.count_alerts().await.expect("count").0, many);
+    scene.restart();
+    scene.sees(list(RUNAI_SCOPE, Vec::new()), at(100)).await;
+    scene.pipeline.compare(at(200)).await.expect("compared");
+    scene.settle(at(200)).await;
+    assert_eq!(scene.store.count_alerts().await.expect("count").0, 0);
+}
