@@ -21,9 +21,9 @@ use tracing::{info, warn};
 
 use crate::action::executor::{Executor, Report, Reporter};
 use crate::action::systems::Systems;
+use crate::alert;
 use crate::alert::lifecycle::Event;
 use crate::alert::service::{AlertError, Alerts};
-use crate::alert::{self, Severity};
 use crate::chat::slack::deliver::Deliverer;
 use crate::chat::slack::{self, Inbox, People, socket};
 use crate::config::Config;
@@ -55,6 +55,8 @@ use connect::Connected;
 const OBSERVATIONS: usize = 4_096;
 /// How often what is done and old is deleted.
 const PRUNE_EVERY: Duration = Duration::from_hours(1);
+/// Alerts, groups and jobs deleted in one transaction.
+const PRUNED_AT_ONCE: i64 = 200;
 /// Done effects and handled deliveries are kept a day, for people who look into something.
 const KEEP_DONE: SignedDuration = SignedDuration::from_hours(24);
 /// A webhook's message cannot be edited: it waits so long for its diagnosis, which seldom takes more than a few seconds.
@@ -463,7 +465,7 @@ impl Bot {
             self.store.clone(),
             client,
             self.views.clone(),
-            Severity::High,
+            self.alerts.settings(),
             &self.owner,
         );
         let stop = supervisor.shutdown();
@@ -474,10 +476,12 @@ impl Bot {
         Ok(())
     }
 
-    fn spawn_upkeep(&self, _config: &Config, supervisor: &mut Supervisor) {
+    fn spawn_upkeep(&self, config: &Config, supervisor: &mut Supervisor) {
         let (store, stop) = (self.store.clone(), supervisor.shutdown());
+        let days = i64::try_from(config.alerts.retention_days).unwrap_or(i64::MAX);
+        let keep_history = SignedDuration::from_hours(days.saturating_mul(24));
         supervisor.spawn("upkeep", async move {
-            upkeep(&store, &stop).await;
+            upkeep(&store, keep_history, &stop).await;
             Ok(())
         });
     }
@@ -544,7 +548,7 @@ async fn learn_team(people: &People, stop: &CancellationToken) {
     }
 }
 
-async fn upkeep(store: &Store, stop: &CancellationToken) {
+async fn upkeep(store: &Store, keep_history: SignedDuration, stop: &CancellationToken) {
     let mut ticks = interval(PRUNE_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
@@ -555,6 +559,22 @@ async fn upkeep(store: &Store, stop: &CancellationToken) {
         }
         if let Err(error) = store.prune_inbox(before, now).await {
             warn!(%error, "cannot delete old deliveries");
+        }
+        let before = now.checked_sub(keep_history).unwrap_or(Timestamp::MIN);
+        // In batches, so that nobody waits long for the one writer of SQLite.
+        loop {
+            match store.prune_history(before, PRUNED_AT_ONCE).await {
+                Ok(0) => break,
+                Ok(rows) => info!(rows, "deleted alerts and jobs that ended long ago"),
+                Err(error) => {
+                    warn!(%error, "cannot delete old alerts");
+                    break;
+                }
+            }
+            if stop.is_cancelled() {
+                return;
+            }
+            tokio::task::yield_now().await;
         }
     }
 }

@@ -159,6 +159,8 @@ pub struct Alerts {
     pub resolve_after: Duration,
     /// Messages of their own per channel and minute before a storm is told in one.
     pub messages_per_minute: u64,
+    /// What is over is deleted after so many days. The audit is kept.
+    pub retention_days: u64,
 }
 
 /// One thing that is wrong with the configuration.
@@ -263,6 +265,7 @@ impl Config {
             alerts: Alerts {
                 resolve_after: r.seconds("alerts.resolve_after_seconds", 1..=86_400, 300),
                 messages_per_minute: r.number("alerts.messages_per_minute", 1..=30, 3),
+                retention_days: r.number("alerts.retention_days", 1..=3_650, 90),
             },
             thresholds: read_thresholds(r),
             knowledge_file: r.text("knowledge_file").map(PathBuf::from),

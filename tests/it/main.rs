@@ -23,6 +23,7 @@ mod metrics;
 mod monitoring;
 mod notify;
 mod pipeline;
+mod retention;
 mod runai_client;
 mod runai_poller;
 mod safety;
