@@ -244,6 +244,24 @@ fn the_thread_gets_the_whole_report() {
 }
 
 #[test]
+fn how_it_ended_is_said_in_words() {
+    for (how, said) in [
+        ("recovered", "llm-7b recovered."),
+        ("removed", "llm-7b was deleted."),
+        ("completed", "llm-7b completed."),
+        ("started", "llm-7b got what it waited for."),
+        (
+            "ended: Preempted",
+            "llm-7b no longer fails; it is Preempted now.",
+        ),
+        ("resolved by hand", "llm-7b was declared over."),
+    ] {
+        let how = how.to_owned();
+        assert_eq!(note_card(&alert(), &Note::Resolved { how }).fallback, said);
+    }
+}
+
+#[test]
 fn secrets_and_escape_sequences_do_not_leave_in_a_message() {
     let mut alert = alert();
     alert.detail = "\u{1b}[31mlogin failed\u{1b}[0m password=hunter2hunter2 for bot".to_owned();

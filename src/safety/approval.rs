@@ -632,20 +632,7 @@ pub(super) async fn is_well(
     alert_id: Option<&str>,
     kind: ActionKind,
 ) -> Result<Option<String>> {
-    let restarts = match kind {
-        ActionKind::DeletePod
-        | ActionKind::RolloutRestart
-        | ActionKind::RecreateJob
-        | ActionKind::RunaiRestart => true,
-        ActionKind::SuspendJob
-        | ActionKind::ResumeJob
-        | ActionKind::CordonNode
-        | ActionKind::UncordonNode
-        | ActionKind::RunaiSuspend
-        | ActionKind::RunaiResume
-        | ActionKind::RunaiDelete => false,
-    };
-    let (true, Some(alert_id)) = (restarts, alert_id) else {
+    let (true, Some(alert_id)) = (kind.is_restart(), alert_id) else {
         return Ok(None);
     };
     let alert = tx.alert(alert_id).await?;

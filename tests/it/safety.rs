@@ -1252,7 +1252,7 @@ async fn a_restart_of_what_is_well_again_is_refused() {
         let mut restart = proposal("train");
         restart.spec.kind = ActionKind::RunaiRestart;
         restart.spec.target = Target::Runai {
-            workload_id: "r1".into(),
+            workload_id: "6f1f7a1e-4d0c-4c5e-9a53-0d2f3f1f7a1e".into(),
             name: "train".into(),
             project: "ml".into(),
             kind: "Training".into(),
