@@ -628,13 +628,13 @@ impl Alert {
         if self.diagnosis.as_ref() == Some(&*diagnosis) {
             return Vec::new();
         }
-        // The pods and their logs go away; what they told when they were there stays true for this failing.
+        // Pods and their logs go away, and a repaired job looks well: why it failed stays what it was.
         let same_failing = self.track.diagnosed == self.track.reopened;
         if same_failing
             && self
                 .diagnosis
                 .as_ref()
-                .is_some_and(|known| saw_less(&diagnosis, known))
+                .is_some_and(|known| tells_less(&diagnosis, known))
         {
             return Vec::new();
         }
@@ -670,8 +670,9 @@ pub fn root_cause(diagnosis: &Diagnosis) -> Option<&str> {
         .map(|finding| finding.cause.as_str())
 }
 
-/// Whether `later` had less to look at than `earlier`, and is less sure for it.
-fn saw_less(later: &Diagnosis, earlier: &Diagnosis) -> bool {
+/// Whether `later` tells less of why the job failed than `earlier`: it found nothing wrong any more, or had less to look
+/// at and is less sure for it.
+fn tells_less(later: &Diagnosis, earlier: &Diagnosis) -> bool {
     let sure = |diagnosis: &Diagnosis| {
         let causes = diagnosis.findings.iter();
         causes
@@ -679,7 +680,9 @@ fn saw_less(later: &Diagnosis, earlier: &Diagnosis) -> bool {
             .map(|finding| finding.confidence)
             .fold(0.0, f64::max)
     };
-    later.missing_evidence.len() > earlier.missing_evidence.len() && sure(later) < sure(earlier)
+    let (later_sure, earlier_sure) = (sure(later), sure(earlier));
+    later_sure < earlier_sure
+        && (later_sure == 0.0 || later.missing_evidence.len() > earlier.missing_evidence.len())
 }
 
 fn whole_minutes(duration: jiff::SignedDuration) -> i64 {

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::changes::Changes;
-use super::effects::{report_again, request_diagnosis};
+use super::effects::{notes, report_again, request_diagnosis, told_by};
 use super::identity::Alias;
-use super::lifecycle::Event;
+use super::lifecycle::{Event, Note};
 use super::report::JobReport;
 use super::settings::Settings;
 use super::{Alert, AlertState};
@@ -422,6 +422,21 @@ impl Alerts {
     pub async fn report_again(&self, alert: &Alert, now: Timestamp) -> Result<()> {
         let mut tx = self.store.begin().await?;
         for effect in report_again(alert, &self.settings, now) {
+            tx.add_effect(&effect, now).await?;
+        }
+        Ok(tx.commit().await?)
+    }
+
+    /// Says something in the thread, without a trace on the message itself.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn tell(&self, alert: &Alert, note: &Note, now: Timestamp) -> Result<()> {
+        let Some(subject) = told_by(alert).into_iter().next() else {
+            return Ok(());
+        };
+        let mut tx = self.store.begin().await?;
+        for effect in notes(&subject, alert, note, &self.settings, now) {
             tx.add_effect(&effect, now).await?;
         }
         Ok(tx.commit().await?)

@@ -352,7 +352,7 @@ fn ended(how: &str) -> String {
     match how.split_once(": ") {
         Some(("ended", state)) => format!("no longer fails; it is {state} now"),
         Some(_) | None => match how {
-            "removed" => "was deleted".to_owned(),
+            "removed" => "is no longer there: deleted or made anew".to_owned(),
             "started" => "got what it waited for".to_owned(),
             "resolved by hand" => "was declared over".to_owned(),
             how => how.to_owned(),

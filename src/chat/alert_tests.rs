@@ -247,7 +247,10 @@ fn the_thread_gets_the_whole_report() {
 fn how_it_ended_is_said_in_words() {
     for (how, said) in [
         ("recovered", "llm-7b recovered."),
-        ("removed", "llm-7b was deleted."),
+        (
+            "removed",
+            "llm-7b is no longer there: deleted or made anew.",
+        ),
         ("completed", "llm-7b completed."),
         ("started", "llm-7b got what it waited for."),
         (

@@ -9,13 +9,12 @@ use tracing::{Instrument, info, info_span, warn};
 use super::ledger;
 use super::{Known, Proposal, proposal, service_of};
 use crate::alert::effects::DiagnoseRequest;
-use crate::alert::lifecycle::Event;
-use crate::alert::lifecycle::root_cause;
+use crate::alert::lifecycle::{Event, Note, root_cause};
 use crate::alert::service::{AlertError, Alerts};
 use crate::alert::{Alert, AlertState};
 use crate::diagnose::collect::Collector;
 use crate::diagnose::knowledge::Knowledge;
-use crate::diagnose::{Diagnosis, analyze};
+use crate::diagnose::{Diagnosis, Verdict, analyze};
 use crate::estate::index::{Estate, Job};
 use crate::estate::{JobKey, SharedEstate};
 use crate::notify::worker::{Again, Handled, back_off, work};
@@ -129,7 +128,20 @@ impl Diagnoser {
             .alerts
             .attach_diagnosis(&alert.id, diagnosis.clone(), now)
             .await?;
-        // An earlier one that saw more is kept.
+        if request.asked
+            && diagnosis.state != Verdict::Failing
+            && alert.diagnosis.as_ref() != Some(&diagnosis)
+        {
+            let text =
+                "Looked again: nothing is wrong with it now. The cause that was found is kept.";
+            let text = text.to_owned();
+            self.alerts
+                .tell(&alert, &Note::Action { text }, now)
+                .await?;
+            return Ok(());
+        }
+        let still_fails = diagnosis.state == Verdict::Failing;
+        // An earlier one that tells more is kept.
         let diagnosis = alert.diagnosis.clone().unwrap_or(diagnosis);
         let nothing_new = before
             .as_ref()
@@ -145,6 +157,9 @@ impl Diagnoser {
         );
         if request.asked && nothing_new {
             self.alerts.report_again(&alert, now).await?;
+        }
+        if !still_fails {
+            return Ok(());
         }
         self.propose(&alert, &diagnosis, &request.job).await
     }

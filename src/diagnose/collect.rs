@@ -123,7 +123,12 @@ impl Collector {
     /// The evidence about a job. Never fails: what could not be had is in `missing`.
     pub async fn collect(&self, key: &JobKey, now: Timestamp) -> Evidence {
         let until = Instant::now() + self.settings.deadline;
-        let (mut evidence, all_pods_read) = self.known(key, now);
+        let mut evidence = self.known(key, now);
+        let all_pods_read = self
+            .estate
+            .read()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .pods_listed(&key.cluster);
         let cluster = self.clusters.cluster(&key.cluster);
         if cluster.is_none() {
             evidence.missing.push(format!(
@@ -168,8 +173,8 @@ impl Collector {
         evidence
     }
 
-    /// What the estate holds of the job, its nodes and their other jobs, and whether all pods of the cluster were read.
-    fn known(&self, key: &JobKey, now: Timestamp) -> (Evidence, bool) {
+    /// What the estate holds of the job, its nodes and their other jobs.
+    fn known(&self, key: &JobKey, now: Timestamp) -> Evidence {
         let mut evidence = Evidence {
             job: key.clone(),
             project: None,
@@ -190,9 +195,8 @@ impl Collector {
             .estate
             .read()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
-        let all_pods_read = estate.pods_listed(&key.cluster);
         let Some(job) = estate.job(key) else {
-            return (evidence, all_pods_read);
+            return evidence;
         };
         evidence.project.clone_from(&job.project);
         evidence.workload.clone_from(&job.workload);
@@ -220,7 +224,7 @@ impl Collector {
                 }
             }
         }
-        (evidence, all_pods_read)
+        evidence
     }
 
     /// Asks all at once and takes in what is answered in time.

@@ -532,6 +532,14 @@ async fn a_diagnosis_that_saw_less_does_not_replace_the_one_that_saw_more() {
         .await
         .expect("attached");
     assert_eq!(cause(kept).as_deref(), Some("cuda_oom"));
+    // Repaired, it looks well; why it failed stays known.
+    let mut well = diagnosis("unknown");
+    well.findings.clear();
+    let kept = alerts
+        .attach_diagnosis(&id, well, at(65))
+        .await
+        .expect("attached");
+    assert_eq!(cause(kept).as_deref(), Some("cuda_oom"));
     let mut better = diagnosis("xid_79");
     better.findings[0].confidence = 0.95;
     let replaced = alerts
