@@ -66,6 +66,10 @@ const EMBEDDED: &[(&str, &str)] = &[
         include_str!("../../tests/diagnosis/healthy.yaml"),
     ),
     (
+        "measurements.yaml",
+        include_str!("../../tests/diagnosis/measurements.yaml"),
+    ),
+    (
         "wordings.yaml",
         include_str!("../../tests/diagnosis/wordings.yaml"),
     ),
@@ -368,68 +372,59 @@ fn state(verdict: Verdict) -> &'static str {
 }
 
 fn expected(expect: &Expect) -> String {
-    let mut text = format!("{} {}", state(expect.state), expect.cause);
-    if let Some(other) = expect.or_state {
-        text = format!(
-            "{} or {} {}",
-            state(expect.state),
-            state(other),
-            expect.cause
-        );
-    }
-    for also in &expect.accept {
-        text.push_str(" or ");
-        text.push_str(also);
-    }
+    let states: Vec<&str> = std::iter::once(expect.state)
+        .chain(expect.or_state)
+        .map(state)
+        .collect();
+    let causes: Vec<&str> = std::iter::once(&expect.cause)
+        .chain(&expect.accept)
+        .map(String::as_str)
+        .collect();
+    let mut parts = vec![format!("{} {}", states.join(" or "), causes.join(" or "))];
     if !expect.never.is_empty() {
-        text.push_str(", never ");
-        text.push_str(&expect.never.join(", "));
+        parts.push(format!("never {}", expect.never.join(" ")));
     }
     if let Some(first) = &expect.first {
         let rank = first.rank.map(|rank| format!("rank {rank}"));
-        let parts: Vec<&str> = [&first.pod, &rank, &first.node]
+        let named: Vec<&str> = [&first.pod, &rank, &first.node]
             .into_iter()
             .flatten()
             .map(String::as_str)
             .collect();
-        text.push_str(", first ");
-        text.push_str(&parts.join(" "));
+        parts.push(format!("first {}", named.join(" ")));
     }
     if let Some(safety) = expect.safety {
-        text.push_str(&format!(", remedy {safety:?}").to_lowercase());
+        parts.push(format!("remedy {safety:?}").to_lowercase());
     }
     if expect.no_remedy {
-        text.push_str(", no remedy");
+        parts.push("no remedy".to_owned());
     }
-    text
+    parts.join(", ")
 }
 
 fn got(diagnosis: &Diagnosis) -> String {
-    let mut text = state(diagnosis.state).to_owned();
+    let mut words = vec![state(diagnosis.state).to_owned()];
     for finding in diagnosis.findings.iter().take(4) {
-        text.push_str(
-            &format!(
-                " {}({:?} {:.2})",
-                finding.cause, finding.role, finding.confidence
-            )
-            .to_lowercase(),
-        );
+        let role = format!("{:?}", finding.role).to_lowercase();
+        words.push(format!(
+            "{}({role} {:.2})",
+            finding.cause, finding.confidence
+        ));
     }
+    let mut parts = vec![words.join(" ")];
     if let Some(first) = &diagnosis.first_failure {
         let rank = first
             .rank
             .map_or_else(String::new, |rank| format!(" rank {rank}"));
         let node = first.node.as_deref().unwrap_or("no node");
-        text.push_str(&format!(", first {}{rank} {node}", first.pod));
+        parts.push(format!("first {}{rank} {node}", first.pod));
     }
-    if let Some(remedy) = diagnosis
-        .findings
-        .first()
-        .and_then(|first| first.remediation.as_ref())
-    {
-        text.push_str(&format!(", remedy {} {:?}", remedy.action, remedy.safety).to_lowercase());
+    let first = diagnosis.findings.first();
+    if let Some(remedy) = first.and_then(|first| first.remediation.as_ref()) {
+        let safety = format!("{:?}", remedy.safety).to_lowercase();
+        parts.push(format!("remedy {} {safety}", remedy.action));
     }
-    text
+    parts.join(", ")
 }
 
 /// Of (stated confidence, was right).

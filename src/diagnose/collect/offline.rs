@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use super::{Collector, Settings, event_names, plan, tidy, used_nodes};
+use crate::diagnose::measured::Measured;
 use crate::diagnose::{ContainerLog, Evidence, HistoryEntry};
 use crate::estate::{Event, JobKey, SharedEstate};
 use crate::watch::kubernetes::client::Clusters;
@@ -17,6 +18,7 @@ pub(crate) struct Answers {
     pub(crate) workload: Option<WorkloadDetail>,
     pub(crate) workload_events: Vec<Event>,
     pub(crate) history: Vec<HistoryEntry>,
+    pub(crate) measured: Measured,
 }
 
 /// The evidence that a collector would have had of a job, had the sources given these answers.
@@ -54,6 +56,7 @@ pub(crate) fn evidence(
         evidence.workload = Some(detail.workload);
     }
     evidence.events.extend(answers.workload_events);
+    evidence.measured = answers.measured;
     evidence.history = answers.history;
     evidence.history.sort_by_key(|entry| entry.at);
     tidy(&mut evidence);

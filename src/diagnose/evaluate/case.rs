@@ -8,6 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::diagnose::measured::Measured;
 use crate::diagnose::{SafetyClass, Verdict};
 
 /// One file: the cases of one topic.
@@ -55,6 +56,9 @@ pub(super) struct Case {
     pub(super) logs: Vec<LogSpec>,
     #[serde(default)]
     pub(super) runai: Option<RunaiSpec>,
+    /// What Prometheus told, as it is read.
+    #[serde(default)]
+    pub(super) measured: Measured,
     pub(super) expect: Expect,
 }
 

@@ -14,6 +14,15 @@ pub(super) struct Maker<'a> {
     pub(super) now: Timestamp,
 }
 
+/// How a container fares: at most one of `exit` and `waiting`, else it runs.
+struct Course<'a> {
+    exit: Option<&'a Ending>,
+    waiting: Option<&'a Waiting>,
+    running: Option<&'a When>,
+    last: Option<&'a Ending>,
+    restarts: u32,
+}
+
 /// A case that cannot be read as meant.
 pub(super) type Flaw = String;
 
@@ -164,22 +173,16 @@ impl<'a> Maker<'a> {
         let (api, kind, name) = match self.case.kind.as_str() {
             "Pod" => return None,
             "Deployment" => ("apps/v1", "ReplicaSet", format!("{job}-7d9f8b6c5d")),
-            "StatefulSet" => ("apps/v1", "StatefulSet", job.clone()),
-            "LeaderWorkerSet" => ("apps/v1", "StatefulSet", job.clone()),
+            "StatefulSet" | "LeaderWorkerSet" => ("apps/v1", "StatefulSet", job.clone()),
             "JobSet" => ("batch/v1", "Job", format!("{job}-workers-0")),
             "RayJob" => ("ray.io/v1", "RayCluster", format!("{job}-raycluster-9kx2z")),
             "Job" => ("batch/v1", "Job", job.clone()),
             other => ("kubeflow.org/v1", other, job.clone()),
         };
         Some(json!({
-            "apiVersion": api, "kind": kind, "name": name, "uid": self.owner_uid(kind, &name),
+            "apiVersion": api, "kind": kind, "name": name, "uid": owner_uid(kind, &name),
             "controller": true, "blockOwnerDeletion": true,
         }))
-    }
-
-    /// The controller's own uid where the owner is the controller, else one of its parts.
-    fn owner_uid(&self, kind: &str, name: &str) -> String {
-        format!("{}-{}", kind.to_lowercase(), name)
     }
 
     fn ending(&self, ending: &Ending, created: Timestamp, at: Timestamp) -> Result<Value, Flaw> {
@@ -214,13 +217,16 @@ impl<'a> Maker<'a> {
         &self,
         name: &str,
         image: &str,
-        exit: Option<&Ending>,
-        waiting: Option<&Waiting>,
-        running: Option<&When>,
-        last: Option<&Ending>,
-        restarts: u32,
+        course: &Course<'_>,
         created: Timestamp,
     ) -> Result<Value, Flaw> {
+        let Course {
+            exit,
+            waiting,
+            running,
+            last,
+            restarts,
+        } = *course;
         let state = match (exit, waiting) {
             (Some(ending), _) => {
                 json!({"terminated": self.ending(ending, created, self.before(600))?})
@@ -275,11 +281,13 @@ impl<'a> Maker<'a> {
             self.status(
                 &beside.name,
                 &image,
-                beside.exit.as_ref(),
-                beside.waiting.as_ref(),
-                None,
-                beside.last.as_ref(),
-                beside.restarts,
+                &Course {
+                    exit: beside.exit.as_ref(),
+                    waiting: beside.waiting.as_ref(),
+                    running: None,
+                    last: beside.last.as_ref(),
+                    restarts: beside.restarts,
+                },
                 created,
             )?
         };
@@ -383,11 +391,13 @@ impl<'a> Maker<'a> {
                 let main_status = self.status(
                     &main,
                     &image,
-                    pod.exit.as_ref(),
-                    pod.waiting.as_ref(),
-                    pod.running.as_ref(),
-                    pod.last.as_ref(),
-                    pod.restarts,
+                    &Course {
+                        exit: pod.exit.as_ref(),
+                        waiting: pod.waiting.as_ref(),
+                        running: pod.running.as_ref(),
+                        last: pod.last.as_ref(),
+                        restarts: pod.restarts,
+                    },
                     created,
                 )?;
                 statuses.insert(0, main_status);
@@ -434,9 +444,8 @@ impl<'a> Maker<'a> {
             (Some(_), _) if restarting => "Running",
             (Some(_), _) => "Failed",
             (None, Some(_)) if pod.restarts > 0 => "Running",
-            (None, Some(_)) => "Pending",
             (None, None) if scheduled => "Running",
-            (None, None) => "Pending",
+            (None, _) => "Pending",
         }
     }
 
@@ -456,7 +465,7 @@ impl<'a> Maker<'a> {
         let mut object = json!({
             "metadata": {
                 "name": case.job, "namespace": case.namespace,
-                "uid": self.owner_uid(&case.kind, &case.job),
+                "uid": owner_uid(&case.kind, &case.job),
                 "creationTimestamp": self.before(7260).to_string(),
             },
             "spec": {"template": {"metadata": {"labels": {}}}},
@@ -577,7 +586,7 @@ impl<'a> Maker<'a> {
             Some("job") => (
                 case.kind.clone(),
                 case.job.clone(),
-                self.owner_uid(&case.kind, &case.job),
+                owner_uid(&case.kind, &case.job),
             ),
             Some(of) => {
                 let (kind, name) = of
@@ -595,7 +604,7 @@ impl<'a> Maker<'a> {
                     }
                     // The kubelet writes a node's name as its uid.
                     "node" => ("Node".to_owned(), name.to_owned(), name.to_owned()),
-                    kind => (kind.to_owned(), name.to_owned(), self.owner_uid(kind, name)),
+                    kind => (kind.to_owned(), name.to_owned(), owner_uid(kind, name)),
                 }
             }
         };
@@ -710,6 +719,11 @@ impl<'a> Maker<'a> {
             (None, _) => Ok(self.now),
         }
     }
+}
+
+/// The controller and what names it as owner must agree on its uid.
+fn owner_uid(kind: &str, name: &str) -> String {
+    format!("{}-{name}", kind.to_lowercase())
 }
 
 fn push(list: &mut Value, item: Value) {

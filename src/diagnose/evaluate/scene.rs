@@ -30,7 +30,10 @@ pub(super) fn evidence(case: &Case) -> Result<Evidence, Flaw> {
         vec![CLUSTER.to_owned()],
         [(RUNAI_CLUSTER.to_owned(), CLUSTER.to_owned())].into(),
     );
-    let mut answers = Answers::default();
+    let mut answers = Answers {
+        measured: case.measured.clone(),
+        ..Answers::default()
+    };
     if let Some(runai) = &case.runai {
         let workload = maker.workload(runai).to_string();
         let detail = wire::workload(workload.as_bytes()).map_err(|error| error.told())?;
@@ -49,7 +52,7 @@ pub(super) fn evidence(case: &Case) -> Result<Evidence, Flaw> {
         answers.workload = Some(detail);
     }
     for node in maker.nodes(&specs) {
-        let node: Node = decode::<SlimNode>(node)?
+        let node: Node = decode::<SlimNode>(&node)?
             .into_node(CLUSTER, now)
             .ok_or("a node without a name")?;
         estate.apply(Observation::Node(Box::new(node)), now);
@@ -57,20 +60,20 @@ pub(super) fn evidence(case: &Case) -> Result<Evidence, Flaw> {
     if let Some(controller) = maker.controller(&specs) {
         let kind =
             ControllerKind::named(&case.kind).ok_or_else(|| format!("no kind {}", case.kind))?;
-        let controller = decode::<SlimController>(controller)?
+        let controller = decode::<SlimController>(&controller)?
             .into_controller(CLUSTER, &kind, now)
             .ok_or("a controller without a name")?;
         estate.apply(Observation::Controller(Box::new(controller)), now);
     }
     for spec in &specs {
-        let pod = decode::<SlimPod>(maker.pod(spec)?)?
+        let pod = decode::<SlimPod>(&maker.pod(spec)?)?
             .into_pod(CLUSTER, now)
             .ok_or("a pod without a name")?;
         estate.apply(Observation::Pod(Box::new(pod)), now);
     }
     for (index, spec) in case.events.iter().enumerate() {
         let event: Option<Event> =
-            decode::<SlimEvent>(maker.event(index, spec, &specs)?)?.into_event(CLUSTER, now);
+            decode::<SlimEvent>(&maker.event(index, spec, &specs)?)?.into_event(CLUSTER, now);
         let event =
             event.ok_or_else(|| format!("the event {} is of no watched kind", spec.reason))?;
         estate.apply(Observation::Event(Box::new(event.clone())), now);
@@ -94,7 +97,7 @@ pub(super) fn evidence(case: &Case) -> Result<Evidence, Flaw> {
     Ok(offline::evidence(estate, &key, answers, now))
 }
 
-fn decode<T: DeserializeOwned>(object: Value) -> Result<T, Flaw> {
+fn decode<T: DeserializeOwned>(object: &Value) -> Result<T, Flaw> {
     // Through text, as the API server sends it.
     serde_json::from_str(&object.to_string()).map_err(|error| error.to_string())
 }
