@@ -95,7 +95,7 @@ impl<'a> Facts<'a> {
                 text,
             } = sign
                 && *of == field
-                && reasons.iter().any(|known| known == reason)
+                && reasons.iter().any(|known| is_reason(known, reason))
                 && text.is_match(message)
             {
                 self.add(failure, tier, place, line.to_owned());
@@ -177,6 +177,14 @@ impl<'a> Facts<'a> {
                 self.add(failure, Tier::State, place, waiting.line.clone());
             }
         }
+    }
+}
+
+/// A known reason may end in `*`, as in `OutOf*` for `OutOfcpu` and `OutOfnvidia.com/gpu`.
+fn is_reason(known: &str, reason: &str) -> bool {
+    match known.strip_suffix('*') {
+        Some(start) => reason.starts_with(start),
+        None => reason == known,
     }
 }
 

@@ -1,6 +1,7 @@
 //! Puts a weighed case into the words and the shape of the contract: ranked findings, each with its evidence. Pure.
 
 mod confidence;
+mod conflict;
 mod missing;
 mod unknown;
 mod words;
@@ -62,6 +63,7 @@ pub(super) fn diagnosis(
 fn main_finding(case: &Case<'_>, failure: usize, first: &First) -> Finding {
     let row = &case.knowledge.failures()[failure];
     let hits = hits_of(case, failure, first);
+    let rival = conflict::rival(case, failure, first);
     let mut explanation = row.cause.clone();
     for sentence in [
         case.hits
@@ -71,6 +73,7 @@ fn main_finding(case: &Case<'_>, failure: usize, first: &First) -> Finding {
         words::where_first(case, first, row),
         words::rest_of_gang(case, first),
         words::recovery_action(row, &hits),
+        rival.map(|rival| conflict::sentence(case, failure, rival)),
     ]
     .into_iter()
     .flatten()
@@ -81,7 +84,11 @@ fn main_finding(case: &Case<'_>, failure: usize, first: &First) -> Finding {
     Finding {
         cause: row.id.clone(),
         role: Role::Root,
-        confidence: confidence::confidence(case, row, &hits, first),
+        confidence: if rival.is_some() {
+            confidence::doubted(confidence::confidence(case, row, &hits, first))
+        } else {
+            confidence::confidence(case, row, &hits, first)
+        },
         title: row.title.clone(),
         explanation: redact::line(&explanation, EXPLANATION),
         evidence: evidence_lines(case, &hits),

@@ -64,13 +64,18 @@ pattern!(
     MILD,
     r"(?i)\b(?:retrying|retry|falling back|fallback|ignor(?:ed|ing)|skipp(?:ed|ing)|continuing|recovered|deprecat\w*)\b|^[^a-z]{0,48}(?:[\w./:-]+ ){0,3}[\[(<]?\b(?:INFO|DEBUG|WARNING|TRACE)\b|^[^a-z]{0,40}WARN\b"
 );
+// Retries that came to their end are not mild any more.
+pattern!(
+    GIVEN_UP,
+    r"(?i)\bretr(?:y|ies)\b.{0,40}\b(?:exceeded|exhausted|failed)\b|\b(?:max(?:imum)?|exceeded|exhausted|out of|after \d+) (?:\w+ )?retries\b|fork: retry|\bg[ai]v(?:e|ing) up\b"
+);
 pattern!(
     PROGRESS,
     r"(?i)\b(?:global[_ ]?step|step|iter(?:ation)?|epoch|batch)\b\s*[=:\[#/]?\s*\d+|\d\s*(?:it/s|s/it)|\d+%\|"
 );
 pattern!(
     TROUBLE,
-    r"(?i)\b(?:error|errno|fatal|fail(?:ed|ure|s)?|exception|panic(?:ked)?|abort(?:ed|ing)?|killed|critical|cannot|can't|could ?n[o']t|unable|denied|refused|timed? ?out|invalid|unexpected|nan|corrupt(?:ed)?|crash(?:ed)?)\b|\w(?:Error|Exception)\b"
+    r"(?i)\b(?:error|errno|fatal|fail(?:ed|ure|s)?|exception|panic(?:ked)?|abort(?:ed|ing)?|killed|critical|cannot|can't|could ?n[o']t|unable|denied|refused|timed? ?out|invalid|unexpected|nan|corrupt(?:ed)?|crash(?:ed)?)\b|\w(?:Error|Exception|Failed|Failure)\b|\bTraceback\b"
 );
 pattern!(
     NO_TROUBLE,
@@ -388,7 +393,7 @@ fn excerpt(raw: &str) -> String {
 }
 
 fn is_mild(line: &str) -> bool {
-    MILD.is_match(line) && !line.contains("NCCL WARN")
+    MILD.is_match(line) && !line.contains("NCCL WARN") && !GIVEN_UP.is_match(line)
 }
 
 /// True if the job made progress after this line: then it was not what ended it.

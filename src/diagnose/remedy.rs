@@ -25,6 +25,7 @@ pub(super) fn remediation(case: &Case<'_>, row: &Failure, first: &First) -> Opti
                 .or_else(|| first.node.clone());
             restart(case, row.safety, node.as_deref())
         }
+        Remedy::Suspend => suspend(case),
         // A stopped workload is resumed only when somebody asks.
         Remedy::Resume => resume(case),
         Remedy::Cordon => node_of(case, row, first).map(|node| cordon(case, &node)),
@@ -75,6 +76,28 @@ fn restart(case: &Case<'_>, safety: SafetyClass, avoid: Option<&str>) -> Option<
         _ => return None,
     };
     Some(proposal(kind, kubernetes(controller, avoid), safety))
+}
+
+fn suspend(case: &Case<'_>) -> Option<Remediation> {
+    if let Some(workload) = case
+        .evidence
+        .workload
+        .as_ref()
+        .filter(|workload| workload.can_suspend)
+    {
+        let parameters = runai(case, &workload.id, &workload.kind, &workload.name, None);
+        return Some(proposal(
+            ActionKind::RunaiSuspend,
+            parameters,
+            SafetyClass::Gated,
+        ));
+    }
+    let controller = top_controller(case).filter(|controller| controller.kind == "Job")?;
+    Some(proposal(
+        ActionKind::SuspendJob,
+        kubernetes(controller, None),
+        SafetyClass::Gated,
+    ))
 }
 
 fn resume(case: &Case<'_>) -> Option<Remediation> {

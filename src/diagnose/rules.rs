@@ -1,17 +1,19 @@
 //! What no single sign shows: failures that are recognised over time, over several pods, or by what is missing. Pure.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use jiff::SignedDuration;
+use regex::Regex;
 
 use super::hit::{Hit, Tier};
 use super::knowledge::Knowledge;
-use super::standing::{Standing, deaths, is_by_the_job, is_ready, is_starting, is_unscheduled};
+use super::standing::{
+    Standing, TERMINATING, deaths, is_by_the_job, is_ready, is_starting, is_unscheduled,
+};
 use super::{Evidence, logs};
 use crate::estate::{ContainerState, Phase, Pod};
 
-/// A pod that is asked to go away has 30 s by default; this is twenty times that.
-const TERMINATING: SignedDuration = SignedDuration::from_mins(10);
 /// Images of 30 GB take this long from a slow store.
 const PULLING: SignedDuration = SignedDuration::from_mins(10);
 const INITIALIZING: SignedDuration = SignedDuration::from_mins(20);
@@ -22,6 +24,12 @@ const SILENT: SignedDuration = SignedDuration::from_mins(30);
 const PREEMPTIONS: u32 = 3;
 /// Restarts from which the lack of progress is told.
 const ATTEMPTS: u32 = 3;
+
+/// Words of a program that ended before its total because it meant to.
+static MEANT: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r"(?i)early[ -]?stop|signal(?:ing|led) (?:the )?trainer to stop|(?:training|run|fit) (?:is )?(?:complete|finished|done)\b|(?:finished|completed) training|converged|(?:target|max(?:imum)?)[ _](?:metric|accuracy|loss|steps?|time) (?:was )?reached|no more data|end of (?:data|training)")
+        .expect("a constant that the tests compile")
+});
 
 /// Hits of the rules, given those of the signs.
 pub(super) fn hits(
@@ -359,6 +367,15 @@ impl Rules<'_> {
             .filter(|log| !log.previous)
             .find_map(|log| {
                 let (step, total) = logs::last_step_of(log)?;
+                let meant = log
+                    .lines
+                    .iter()
+                    .rev()
+                    .take(200)
+                    .any(|line| MEANT.is_match(&line.text));
+                if meant {
+                    return None;
+                }
                 (step * 10 < total * 9).then(|| (log.pod.clone(), step, total))
             });
         if let Some((pod, step, total)) = short {

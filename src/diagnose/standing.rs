@@ -8,6 +8,9 @@ use crate::estate::{Container, ContainerState, Controller, Phase, Pod, Terminati
 /// A container that came back and stayed up this long has recovered.
 pub(super) const RECOVERED_AFTER: SignedDuration = SignedDuration::from_mins(15);
 
+/// A pod that is asked to go away has 30 s by default; this is twenty times that.
+pub(super) const TERMINATING: SignedDuration = SignedDuration::from_mins(10);
+
 /// Containers that serve the main one; their noise and their end are not the job's.
 const SIDECARS: &[&str] = &[
     "istio-proxy",
@@ -85,7 +88,7 @@ pub(super) fn deaths(evidence: &Evidence) -> Vec<Death<'_>> {
                 .flat_map(move |container| ends(pod, container))
         };
         deaths.extend(of(false));
-        if deaths.len() == before && pod.phase != "Succeeded" {
+        if deaths.len() == before && pod.phase != "Succeeded" && !is_ready(pod) {
             deaths.extend(of(true));
         }
     }
@@ -128,19 +131,21 @@ fn is_bad(end: &Termination) -> bool {
 
 /// No container of the pod, but init containers, has ever started.
 pub(super) fn is_starting(pod: &Pod) -> bool {
-    pod.phase != "Failed"
-        && pod.phase != "Succeeded"
-        && pod
-            .containers
-            .iter()
-            .filter(|container| !container.init)
-            .all(|container| {
-                container.last.is_none()
-                    && matches!(
-                        container.state,
-                        ContainerState::Waiting { .. } | ContainerState::Unknown
-                    )
-            })
+    pod.phase != "Failed" && pod.phase != "Succeeded" && has_never_run(pod)
+}
+
+/// No container of the pod, but init containers, has started, and none will if the pod has failed.
+pub(super) fn has_never_run(pod: &Pod) -> bool {
+    pod.containers
+        .iter()
+        .filter(|container| !container.init)
+        .all(|container| {
+            container.last.is_none()
+                && matches!(
+                    container.state,
+                    ContainerState::Waiting { .. } | ContainerState::Unknown
+                )
+        })
 }
 
 pub(super) fn is_ready(pod: &Pod) -> bool {
@@ -171,14 +176,25 @@ pub(super) fn is_pulling(pod: &Pod) -> bool {
 
 /// Restarted, but up again for long enough.
 pub(super) fn has_recovered(pod: &Pod, now: Timestamp) -> bool {
+    let own = |container: &&Container| !is_sidecar(container);
     is_ready(pod)
-        && pod.containers.iter().all(|container| {
+        && pod.containers.iter().filter(own).all(|container| {
             container
                 .last
                 .as_ref()
                 .and_then(|end| end.finished)
                 .is_none_or(|at| now.duration_since(at) >= RECOVERED_AFTER)
         })
+}
+
+/// Asked to go away, and within the time that this takes: nothing is wrong with it.
+fn is_leaving(pod: &Pod, now: Timestamp) -> bool {
+    pod.deleting
+        .is_some_and(|since| now.duration_since(since) < TERMINATING)
+        && pod
+            .containers
+            .iter()
+            .all(|container| ends(pod, container).next().is_none())
 }
 
 /// A condition `kind` is true of the controller.
@@ -236,7 +252,7 @@ pub(super) fn standing(evidence: &Evidence) -> Standing {
         .all(|pod| now.duration_since(pod.created) < STARTING);
     let mut starting = false;
     for pod in &evidence.pods {
-        if pod.phase == "Succeeded" || has_recovered(pod, now) {
+        if pod.phase == "Succeeded" || has_recovered(pod, now) || is_leaving(pod, now) {
             continue;
         }
         if is_starting(pod) && young && !is_unscheduled(pod) && !is_pulling(pod) {
@@ -249,7 +265,14 @@ pub(super) fn standing(evidence: &Evidence) -> Standing {
         matches!(controller.kind.as_str(), "Deployment" | "StatefulSet")
             && controller.ready < controller.desired
     });
+    let submitted = evidence
+        .workload
+        .as_ref()
+        .is_some_and(|workload| now.duration_since(workload.created) < STARTING);
     match (phase, evidence.pods.is_empty()) {
+        (Some(Phase::Creating | Phase::Initializing | Phase::Pending), true) if submitted => {
+            Standing::Starting
+        }
         (_, false) if starting || (short && young) => Standing::Starting,
         (_, false) if short => Standing::Troubled,
         (_, false) | (Some(Phase::Running | Phase::Updating), true) => Standing::Well,

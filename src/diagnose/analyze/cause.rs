@@ -28,7 +28,11 @@ impl Case<'_> {
     /// What may be a root is asked first, near the first failure before elsewhere; then what usually follows from
     /// something, for want of anything better; then what was only warned of.
     pub(super) fn root(&self, first: &First) -> Option<usize> {
-        let strong = self.candidates(|row| row.role == Role::Root, false);
+        let mut strong = self.candidates(|row| row.role == Role::Root, false);
+        // An elastic job that trains with fewer workers than it asked for waits, and is not blocked.
+        if self.is_named("partial_gang") {
+            strong.retain(|hit| !super::lifecycle::row_waits(self.row(hit)));
+        }
         let near = near(&strong, first);
         let outright = if near.is_empty() { &strong } else { &near };
         if !self.only_exit_codes(outright)

@@ -89,7 +89,7 @@ impl Case<'_> {
 }
 
 /// A row that tells of a wait, not of an end.
-fn row_waits(row: &Failure) -> bool {
+pub(super) fn row_waits(row: &Failure) -> bool {
     matches!(
         row.id.as_str(),
         "insufficient_gpus"

@@ -8,7 +8,7 @@ use crate::diagnose::hit::{Hit, Tier};
 use crate::diagnose::knowledge::Knowledge;
 use crate::diagnose::logs::{self, LogReading};
 use crate::diagnose::standing::{Standing, deaths, is_ready, is_sidecar};
-use crate::diagnose::{Evidence, Role};
+use crate::diagnose::{ContainerLog, Evidence, LogLine, Role};
 use crate::estate::Pod;
 
 /// Reads the logs of the containers that matter: of a pod in which something died, those that died.
@@ -34,7 +34,8 @@ pub(super) fn read_logs(
         .iter()
         .map(|pod| (pod.name.as_str(), pod))
         .collect();
-    for log in &evidence.logs {
+    let spoken = last_words(evidence);
+    for log in evidence.logs.iter().chain(&spoken) {
         let pod = pods.get(log.pod.as_str()).copied();
         let matters = if dead_pods.contains(log.pod.as_str()) {
             dead.contains(&(log.pod.as_str(), log.container.as_str()))
@@ -77,6 +78,35 @@ pub(super) fn read_logs(
         }
     }
     all
+}
+
+/// The termination messages of containers whose log is not there: with them the kubelet keeps the end of a log.
+fn last_words(evidence: &Evidence) -> Vec<ContainerLog> {
+    deaths(evidence)
+        .into_iter()
+        .filter(|death| {
+            !evidence.logs.iter().any(|log| {
+                log.pod == death.pod.name
+                    && log.container == death.container.name
+                    && !log.lines.is_empty()
+            })
+        })
+        .filter_map(|death| {
+            let message = death.end.message.as_deref()?;
+            Some(ContainerLog {
+                pod: death.pod.name.clone(),
+                container: death.container.name.clone(),
+                previous: death.previous,
+                lines: message
+                    .lines()
+                    .map(|text| LogLine {
+                        at: None,
+                        text: text.to_owned(),
+                    })
+                    .collect(),
+            })
+        })
+        .collect()
 }
 
 /// An exception whose line, or a line before it in the same log, says that it only follows from a peer is no cause.

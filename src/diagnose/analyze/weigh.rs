@@ -9,6 +9,9 @@ use crate::diagnose::Role;
 use crate::diagnose::hit::{Hit, Tier};
 use crate::estate::ContainerState;
 
+/// A fault of a node of this weight explains whatever exception came of it.
+const GRAVE: u8 = 70;
+
 impl Case<'_> {
     /// A report of a node counts for this run if it is no older than the pods on it.
     pub(super) fn is_of_this_run(&self, hit: &Hit) -> bool {
@@ -32,7 +35,7 @@ impl Case<'_> {
     }
 
     /// Of the first failing pod, its node, or the job as a whole.
-    pub(super) fn is_near(hit: &Hit, first: &First) -> bool {
+    pub(in crate::diagnose) fn is_near(hit: &Hit, first: &First) -> bool {
         let Some(pod) = &first.pod else { return true };
         match (&hit.pod, &hit.node) {
             (Some(of), _) => of == pod,
@@ -74,6 +77,9 @@ impl Case<'_> {
             let row = self.row(hit);
             hit.tier == Tier::Log && !hit.weak && !row.hardware && row.weight > 30
         });
+        let python = hits
+            .iter()
+            .any(|hit| hit.tier == Tier::Log && hit.fatal && is_of_the_program(&hit.line));
         hits.iter()
             .copied()
             .filter(|hit| !explained.contains(self.row(hit).id.as_str()))
@@ -89,7 +95,7 @@ impl Case<'_> {
                     }
                     Tier::State if generic => 4,
                     Tier::State => 0,
-                    Tier::Node if plain => 3,
+                    Tier::Node if plain || (python && row.weight < GRAVE) => 3,
                     Tier::Node => 1,
                     Tier::Log if generic => 3,
                     Tier::Log => 2,
@@ -125,4 +131,17 @@ impl Case<'_> {
                     && self.row(hit).role == Role::Root
             })
     }
+}
+
+/// Exceptions of the program's own logic, which no fault of a GPU raises.
+fn is_of_the_program(line: &str) -> bool {
+    [
+        "AttributeError",
+        "NameError",
+        "TypeError",
+        "KeyError",
+        "ImportError",
+    ]
+    .iter()
+    .any(|name| line.contains(name))
 }

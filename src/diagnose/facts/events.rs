@@ -29,6 +29,7 @@ impl Facts<'_> {
                 pod,
                 node,
                 at: Some(event.last),
+                weak: node.is_some_and(|node| self.is_before_the_job(node, event)),
                 ..Place::default()
             };
             let line = stated(&event.reason, &event.message);
@@ -82,6 +83,17 @@ impl Facts<'_> {
                 }
             }
         }
+    }
+
+    /// What a node reported before any of the job's pods was on it happened to somebody else.
+    fn is_before_the_job(&self, node: &str, event: &Event) -> bool {
+        self.evidence
+            .pods
+            .iter()
+            .filter(|pod| pod.node.as_deref() == Some(node))
+            .map(|pod| pod.created)
+            .min()
+            .is_some_and(|created| event.last < created)
     }
 
     fn still_counts(&self, event: &Event, pod: Option<&Pod>, when: When) -> bool {

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::{Facts, Place, condition_line};
 use crate::diagnose::hit::Tier;
-use crate::diagnose::knowledge::{Sign, TextPlace};
+use crate::diagnose::knowledge::{NodeNeed, Sign, TextPlace};
 use crate::diagnose::logs;
 
 impl Facts<'_> {
@@ -77,6 +77,12 @@ impl Facts<'_> {
         self.text(TextPlace::Kernel, line, Tier::Node, place, line);
         for code in logs::xids(line) {
             if let Some(failure) = self.knowledge.xid(code) {
+                // A GPU that needs a reset stays broken for whoever comes next.
+                let stays = self.knowledge.failures()[failure].node == Some(NodeNeed::Out);
+                let place = Place {
+                    weak: place.weak && !stays,
+                    ..place
+                };
                 self.add(failure, Tier::Node, place, line.to_owned());
             }
         }

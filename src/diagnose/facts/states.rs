@@ -3,7 +3,7 @@
 use super::{Facts, Place, condition_line, last_change, stated, without_image};
 use crate::diagnose::hit::Tier;
 use crate::diagnose::knowledge::{Sign, StateField, TextPlace};
-use crate::diagnose::standing::{deaths, has_recovered, is_starting};
+use crate::diagnose::standing::{deaths, has_never_run, has_recovered};
 use crate::estate::ContainerState;
 
 impl Facts<'_> {
@@ -102,7 +102,7 @@ impl Facts<'_> {
                 }
             }
             if death.container.init
-                && is_starting(death.pod)
+                && has_never_run(death.pod)
                 && let Some(failure) = self.knowledge.index("init_container_failed")
             {
                 self.add(failure, Tier::State, place, line);

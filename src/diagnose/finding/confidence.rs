@@ -42,3 +42,8 @@ pub(super) fn confidence(case: &Case<'_>, row: &Failure, hits: &[&Hit], first: &
     };
     ((base - cost).clamp(0.1, 0.99) * 100.0).round() / 100.0
 }
+
+/// Less sure, because another cause is possible as well.
+pub(super) fn doubted(confidence: f64) -> f64 {
+    ((confidence * 0.75) * 100.0).round() / 100.0
+}

@@ -79,6 +79,8 @@ pub enum Remedy {
     Restart,
     /// Restart the whole job and keep it off the node it failed on.
     RestartElsewhere,
+    /// Free what the job holds; it can be resumed.
+    Suspend,
     Resume,
     Cordon,
 }

@@ -78,6 +78,7 @@ fn ordinary_weight() -> u8 {
 enum RemedyName {
     Restart,
     RestartElsewhere,
+    Suspend,
     Resume,
     Cordon,
 }
@@ -360,6 +361,7 @@ pub(super) fn failures(path: &str, text: &str, check: Check) -> Result<Failures,
                 None => Remedy::Nothing,
                 Some(RemedyName::Restart) => Remedy::Restart,
                 Some(RemedyName::RestartElsewhere) => Remedy::RestartElsewhere,
+                Some(RemedyName::Suspend) => Remedy::Suspend,
                 Some(RemedyName::Resume) => Remedy::Resume,
                 Some(RemedyName::Cordon) => Remedy::Cordon,
             },

@@ -3,6 +3,7 @@
 mod cases;
 mod gang;
 mod scene;
+mod wordings;
 
 use std::sync::LazyLock;
 
