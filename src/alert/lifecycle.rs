@@ -682,7 +682,7 @@ fn tells_less(later: &Diagnosis, earlier: &Diagnosis) -> bool {
     };
     let (later_sure, earlier_sure) = (sure(later), sure(earlier));
     later_sure < earlier_sure
-        && (later_sure == 0.0 || later.missing_evidence.len() > earlier.missing_evidence.len())
+        && (later_sure <= 0.0 || later.missing_evidence.len() > earlier.missing_evidence.len())
 }
 
 fn whole_minutes(duration: jiff::SignedDuration) -> i64 {
