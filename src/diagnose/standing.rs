@@ -261,9 +261,16 @@ pub(super) fn standing(evidence: &Evidence) -> Standing {
         }
         return Standing::Troubled;
     }
+    // A controller's count may be older than its pods' own word.
+    let serving = evidence
+        .pods
+        .iter()
+        .filter(|pod| is_ready(pod) || is_leaving(pod, now))
+        .count();
     let short = evidence.controllers.iter().any(|controller| {
         matches!(controller.kind.as_str(), "Deployment" | "StatefulSet")
             && controller.ready < controller.desired
+            && serving < controller.desired as usize
     });
     let submitted = evidence
         .workload

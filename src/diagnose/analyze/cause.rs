@@ -97,7 +97,7 @@ impl Case<'_> {
     }
 
     /// Of a job that runs well, only the rules over time and the gravest faults of its node are a cause.
-    fn is_admissible(&self, hit: &Hit) -> bool {
+    pub(super) fn is_admissible(&self, hit: &Hit) -> bool {
         if !self.is_well() {
             return true;
         }
@@ -123,13 +123,21 @@ impl Case<'_> {
 
     /// Of rows that usually follow, the one that says most, if it is more than a wrapper.
     /// A bare non-zero exit is explained by the log's silence, not by the wrappers around it.
-    fn specific(&self, hits: &[&Hit], all: &[&Hit]) -> Option<usize> {
-        let telling: Vec<&Hit> = hits
-            .iter()
-            .copied()
-            .filter(|hit| self.row(hit).weight > WRAPPER_WEIGHT)
-            .collect();
-        let best = self.best_following(&telling)?;
+    fn specific<'a>(&self, hits: &[&'a Hit], all: &[&'a Hit]) -> Option<usize> {
+        let telling = |hits: &[&'a Hit]| -> Vec<&'a Hit> {
+            hits.iter()
+                .copied()
+                .filter(|hit| self.row(hit).weight > WRAPPER_WEIGHT)
+                .collect()
+        };
+        let mut best = self.best_following(&telling(hits))?;
+        // How it ended says less than what the logs of the others say.
+        if best.tier == Tier::Exit
+            && let Some(said) = self.best_following(&telling(all))
+            && said.tier == Tier::Log
+        {
+            best = said;
+        }
         // What the other pods say may explain how this one ended.
         let explaining = all
             .iter()

@@ -59,11 +59,11 @@ type ByPod<'a> = HashMap<&'a str, Vec<&'a Hit>>;
 impl Case<'_> {
     /// The pod, node and rank that failed first.
     pub(super) fn first(&self) -> First {
-        if matches!(
-            self.standing,
-            Standing::Well | Standing::Completed | Standing::Starting
-        ) {
-            return First::default();
+        match self.standing {
+            Standing::Troubled => {}
+            // A job that seems to run well can only be told from its node not to.
+            Standing::Well => return self.first_on(&self.on_faulty_nodes()),
+            Standing::Completed | Standing::Starting => return First::default(),
         }
         let mut by_pod = ByPod::new();
         for hit in self.hits.iter().filter(|hit| !hit.weak) {
@@ -98,6 +98,20 @@ impl Case<'_> {
             node: pod.and_then(|pod| pod.node.clone()),
             at,
             pod: Some(name),
+        }
+    }
+
+    /// The first of the pods that their nodes make suspect, if any.
+    fn first_on(&self, suspects: &[Suspect<'_>]) -> First {
+        let Some(suspect) = suspects.iter().min() else {
+            return First::default();
+        };
+        let pod = self.pod(suspect.pod);
+        First {
+            rank: self.rank_of(suspect.pod, pod, None, None),
+            node: pod.and_then(|pod| pod.node.clone()),
+            at: Some(suspect.at).filter(|at| *at < Timestamp::MAX),
+            pod: Some(suspect.pod.to_owned()),
         }
     }
 
@@ -179,7 +193,11 @@ impl Case<'_> {
             .filter(|hit| !hit.weak && hit.tier == Tier::Node && hit.pod.is_none())
         {
             let row = self.row(hit);
-            if hit.node.is_none() || row.role != Role::Root || !row.hardware {
+            if hit.node.is_none()
+                || row.role != Role::Root
+                || !row.hardware
+                || !self.is_admissible(hit)
+            {
                 continue;
             }
             for pod in self.evidence.pods.iter().filter(|pod| pod.node == hit.node) {
