@@ -66,6 +66,7 @@ pub fn keys(alert: &Alert) -> Vec<GroupKey> {
         FailureClass::Crashed => keys.extend(alert.images.iter().cloned().map(GroupKey::Image)),
         FailureClass::Disrupted
         | FailureClass::Degraded
+        | FailureClass::Stalled
         | FailureClass::Stuck
         | FailureClass::Node
         | FailureClass::Source => {}

@@ -41,6 +41,7 @@ fn base(class: FailureClass, subject: &Subject) -> Severity {
         | FailureClass::Crashed
         | FailureClass::Disrupted
         | FailureClass::Degraded
+        | FailureClass::Stalled
         | FailureClass::Stuck
             if large =>
         {
@@ -49,7 +50,8 @@ fn base(class: FailureClass, subject: &Subject) -> Severity {
         FailureClass::CannotStart
         | FailureClass::Crashed
         | FailureClass::Disrupted
-        | FailureClass::Degraded => Severity::Medium,
+        | FailureClass::Degraded
+        | FailureClass::Stalled => Severity::Medium,
         FailureClass::Blocked if large => Severity::Medium,
         FailureClass::Blocked | FailureClass::Stuck => Severity::Low,
     }

@@ -34,7 +34,10 @@ pub async fn troubleshoot(config: &Config, query: JobQuery) -> anyhow::Result<An
         connected.runai,
         connected.clusters,
         Arc::clone(&estate),
-        Settings::default(),
+        Settings {
+            patience: config.thresholds.clone(),
+            ..Settings::default()
+        },
     )
     .with_metrics(connected.metrics);
     let seen = collector.find_remote(&query, Timestamp::now()).await?;

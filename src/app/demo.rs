@@ -26,6 +26,10 @@ thresholds:
   restarting_seconds: 3
   settle_seconds: 10
   node_seconds: 5
+  hang_seconds: 45
+  silence_seconds: 60
+progress:
+  interval_seconds: 5
 approvals:
   verify_within_seconds: 120
 runai_proactive_monitor:

@@ -47,8 +47,9 @@ use crate::supervisor::Supervisor;
 use crate::telemetry::STARTUP;
 use crate::watch::control::{MonitoringControl, Projects};
 use crate::watch::pipeline::Pipeline;
+use crate::watch::progress::Sampler;
 use crate::watch::sources::Sources;
-use crate::watch::{deadman, kubernetes, runai};
+use crate::watch::{self, deadman, kubernetes, runai};
 use connect::Connected;
 
 /// Observations in flight between the sources and the pipeline: beyond that the sources wait.
@@ -178,7 +179,10 @@ impl Bot {
             connected.runai.clone(),
             connected.clusters.clone(),
             Arc::clone(&estate),
-            crate::diagnose::collect::Settings::default(),
+            crate::diagnose::collect::Settings {
+                patience: config.thresholds.clone(),
+                ..crate::diagnose::collect::Settings::default()
+            },
         )
         .with_metrics(connected.metrics.clone());
         let views = Views::new(store.clone(), page_url(config));
@@ -311,6 +315,24 @@ impl Bot {
                     Some(ended) => Ok(ended?),
                     None => Ok(()),
                 }
+            });
+        }
+        if !self.connected.clusters.names().is_empty() {
+            let sampler = Sampler {
+                clusters: self.connected.clusters.clone(),
+                estate: Arc::clone(&self.estate),
+                monitoring: self.monitoring.clone(),
+                thresholds: config.thresholds.clone(),
+                gpus: self.connected.metrics.clone().map(watch::gpus::ask),
+                settings: watch::progress::Settings {
+                    every: config.progress_interval,
+                    ..watch::progress::Settings::default()
+                },
+            };
+            let (out, stop) = (out.clone(), supervisor.shutdown());
+            supervisor.spawn("progress", async move {
+                sampler.run(out, stop).await;
+                Ok(())
             });
         }
         // With no source at all the pipeline still judges by time; it must not see a closed channel as its end.

@@ -369,6 +369,7 @@ fn name(alert: &Alert) -> String {
         | FailureClass::Crashed
         | FailureClass::Disrupted
         | FailureClass::Degraded
+        | FailureClass::Stalled
         | FailureClass::Stuck => "",
     };
     format!("{kind}{}", line(&alert.subject.name, VALUE))

@@ -40,6 +40,8 @@ pub struct Config {
     pub gate: Gate,
     pub alerts: Alerts,
     pub thresholds: Thresholds,
+    /// How often the logs of running GPU jobs are read for progress.
+    pub progress_interval: Duration,
     /// Extra knowledge of failures, merged over what is built in.
     pub knowledge_file: Option<PathBuf>,
     pub deadman_url: Option<Url>,
@@ -268,6 +270,7 @@ impl Config {
                 retention_days: r.number("alerts.retention_days", 1..=3_650, 90),
             },
             thresholds: read_thresholds(r),
+            progress_interval: r.seconds("progress.interval_seconds", 1..=3_600, 60),
             knowledge_file: r.text("knowledge_file").map(PathBuf::from),
             deadman_url: r.url("DEADMAN_URL"),
             metrics: read_metrics(r),
@@ -552,6 +555,11 @@ fn read_thresholds(r: &mut Reader<'_>) -> Thresholds {
         restarting_seconds: seconds("restarting_seconds", default.restarting_seconds),
         settle_seconds: seconds("settle_seconds", default.settle_seconds),
         node_seconds: seconds("node_seconds", default.node_seconds),
+        hang_seconds: seconds("hang_seconds", default.hang_seconds),
+        silence_seconds: seconds("silence_seconds", default.silence_seconds),
+        idle_gpu_seconds: seconds("idle_gpu_seconds", default.idle_gpu_seconds),
+        held_gpu_seconds: seconds("held_gpu_seconds", default.held_gpu_seconds),
+        checkpoint_seconds: seconds("checkpoint_seconds", default.checkpoint_seconds),
     }
 }
 

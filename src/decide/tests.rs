@@ -77,6 +77,7 @@ fn job() -> Job {
         pods: vec![pod("train-0", "Running"), pod("train-1", "Failed")],
         events: VecDeque::new(),
         restarts: VecDeque::new(),
+        progress: None,
     }
 }
 

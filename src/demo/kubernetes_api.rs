@@ -123,6 +123,7 @@ pub(super) struct ReadParameters {
     pub(super) container: String,
     pub(super) previous: Option<String>,
     pub(super) tail_lines: Option<usize>,
+    pub(super) since_seconds: Option<i64>,
     pub(super) limit_bytes: Option<usize>,
     pub(super) timestamps: Option<String>,
 }

@@ -2,6 +2,7 @@
 
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use jiff::SignedDuration;
 use serde_json::Value;
 
 use super::cluster::Object;
@@ -64,6 +65,14 @@ pub(super) fn log(world: &World, object: &Object, parameters: &ReadParameters) -
         }
     };
     let lines = lines.map_or(&[][..], Vec::as_slice);
+    let since = parameters.since_seconds.and_then(|seconds| {
+        world
+            .now
+            .checked_sub(SignedDuration::from_secs(seconds))
+            .ok()
+    });
+    let old = since.map_or(0, |since| lines.partition_point(|line| line.at < since));
+    let lines = &lines[old..];
     let first = parameters
         .tail_lines
         .map_or(0, |tail| lines.len().saturating_sub(tail));

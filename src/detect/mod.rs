@@ -8,6 +8,7 @@ mod controller;
 mod disruption;
 mod node;
 mod pod;
+pub mod silent;
 mod workload;
 
 use jiff::{SignedDuration, Timestamp};
@@ -33,6 +34,8 @@ pub enum FailureClass {
     Disrupted,
     /// Runs, but probes fail or replicas are missing.
     Degraded,
+    /// Runs, but gets nowhere: a hang, GPUs that are held and not used, one rank behind the rest.
+    Stalled,
     /// Will not go away, or is neither running nor ended.
     Stuck,
     /// A node, not a job, is unhealthy.
@@ -78,6 +81,17 @@ pub struct Thresholds {
     pub settle_seconds: u64,
     /// A node whose kubelet is silent is given this long, as the node controller gives it (40 s).
     pub node_seconds: u64,
+    /// No log line and no progress while the GPUs stand still or spin. A collective of PyTorch gives up after 10 min
+    /// by itself where its watchdog is on; this is half as much again.
+    pub hang_seconds: u64,
+    /// The same where nothing says what the GPUs do: half an hour, which was the default of older collectives.
+    pub silence_seconds: u64,
+    /// GPUs at 0 % for so long are a waste; Run:AI's own idle timeouts are set in hours.
+    pub idle_gpu_seconds: u64,
+    /// GPUs that no process of a batch job uses.
+    pub held_gpu_seconds: u64,
+    /// A checkpoint may be so old where the job's own rhythm of saving is not known.
+    pub checkpoint_seconds: u64,
 }
 
 impl Default for Thresholds {
@@ -90,6 +104,11 @@ impl Default for Thresholds {
             restarting_seconds: 20,
             settle_seconds: 120,
             node_seconds: 40,
+            hang_seconds: 900,
+            silence_seconds: 1_800,
+            idle_gpu_seconds: 3_600,
+            held_gpu_seconds: 1_800,
+            checkpoint_seconds: 21_600,
         }
     }
 }
@@ -158,6 +177,7 @@ pub fn assess(job: &Job, estate: &Estate, thresholds: &Thresholds, now: Timestam
         }
     }
     disruption::assess(job, now, &mut found);
+    silent::assess(job, thresholds, now, &mut found);
     // What the scheduler took waits for its turn again: that wait is part of the preemption, not a failure.
     if found
         .symptoms

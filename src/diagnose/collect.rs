@@ -18,8 +18,9 @@ pub use remote::{Candidate, RemoteError, RemoteFind};
 
 use super::measured::Measured;
 use super::standing::{deaths, is_by_the_job};
-use super::{ContainerLog, Evidence, HistoryEntry};
+use super::{ContainerLog, Evidence, HistoryEntry, capacity};
 use crate::desk::JobQuery;
+use crate::detect::Thresholds;
 use crate::estate::{Controller, Event, JobKey, Node, Pod, SharedEstate, Workload};
 use crate::watch::kubernetes::client::{ClusterClient, Clusters, KubeError};
 use crate::watch::metrics::{Prometheus, facts};
@@ -48,6 +49,8 @@ pub struct Settings {
     pub tail_lines: u32,
     /// Lines of the pod that failed first.
     pub first_tail_lines: u32,
+    /// How long a state may last, as detection has it.
+    pub patience: Thresholds,
 }
 
 impl Default for Settings {
@@ -59,6 +62,7 @@ impl Default for Settings {
             pods: 24,
             tail_lines: 100,
             first_tail_lines: 200,
+            patience: Thresholds::default(),
         }
     }
 }
@@ -187,6 +191,9 @@ impl Collector {
             history: Vec::new(),
             pending_messages: Vec::new(),
             neighbours: Vec::new(),
+            progress: None,
+            patience: self.settings.patience.clone(),
+            capacity: None,
             missing: Vec::new(),
             collected: now,
             measured: crate::diagnose::measured::Measured::default(),
@@ -199,6 +206,8 @@ impl Collector {
             return evidence;
         };
         evidence.project.clone_from(&job.project);
+        evidence.progress.clone_from(&job.progress);
+        evidence.capacity = capacity::of(job, &estate, now);
         evidence.workload.clone_from(&job.workload);
         evidence.controllers.clone_from(&job.controllers);
         evidence.pods = job.current_pods().into_iter().cloned().collect();

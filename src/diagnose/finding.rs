@@ -92,7 +92,12 @@ fn main_finding(case: &Case<'_>, failure: usize, first: &First) -> Finding {
         title: row.title.clone(),
         explanation: redact::line(&explanation, EXPLANATION),
         evidence: evidence_lines(case, &hits),
-        recommendation: row.advice.clone(),
+        recommendation: case
+            .hits
+            .iter()
+            .filter(|hit| hit.failure == failure)
+            .find_map(|hit| pending::unblocked(&hit.line, case.evidence))
+            .unwrap_or_else(|| row.advice.clone()),
         remediation: remedy::remediation(case, row, first),
     }
 }

@@ -1,6 +1,7 @@
 //! Why a job failed: evidence is collected (shell), analyzers turn it into ranked findings (pure).
 
 mod analyze;
+pub mod capacity;
 pub mod collect;
 pub mod evaluate;
 mod facts;
@@ -13,6 +14,7 @@ mod pending;
 mod remedy;
 pub mod report;
 mod rules;
+mod silent;
 mod standing;
 
 pub use analyze::analyze;
@@ -21,6 +23,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use self::measured::Measured;
+use crate::detect::Thresholds;
+use crate::estate::progress::Progress;
 use crate::estate::{Controller, Event, JobKey, Node, Pod, Workload};
 
 /// Everything known about one job at one time. What could not be had is listed in `missing`.
@@ -41,6 +45,15 @@ pub struct Evidence {
     pub pending_messages: Vec<String>,
     /// Other jobs that failed on the same nodes within the hour: (node, job name).
     pub neighbours: Vec<(String, String)>,
+    /// How far it is, where that was followed while it ran.
+    #[serde(default)]
+    pub progress: Option<Progress>,
+    /// How long a state may last, as detection has it.
+    #[serde(default)]
+    pub patience: Thresholds,
+    /// What is free in its cluster and who holds the rest, for a job that waits.
+    #[serde(default)]
+    pub capacity: Option<capacity::Capacity>,
     /// What a tired person should know was not looked at, as sentences.
     pub missing: Vec<String>,
     pub collected: Timestamp,

@@ -11,15 +11,13 @@ use super::knowledge::Knowledge;
 use super::standing::{
     Standing, TERMINATING, deaths, is_by_the_job, is_ready, is_starting, is_unscheduled,
 };
-use super::{Evidence, logs};
+use super::{Evidence, logs, silent};
 use crate::estate::{ContainerState, Phase, Pod};
 
 /// Images of 30 GB take this long from a slow store.
 const PULLING: SignedDuration = SignedDuration::from_mins(10);
 const INITIALIZING: SignedDuration = SignedDuration::from_mins(20);
 const PENDING: SignedDuration = SignedDuration::from_mins(30);
-/// No line for this long, with all GPUs idle, is a hang.
-const SILENT: SignedDuration = SignedDuration::from_mins(30);
 /// This many preemptions in a day are a matter of quota, not of chance.
 const PREEMPTIONS: u32 = 3;
 /// Restarts from which the lack of progress is told.
@@ -46,7 +44,7 @@ pub(super) fn hits(
     rules.terminating();
     rules.starting(signs);
     rules.missing_pods(signs);
-    rules.gpus(standing);
+    rules.silent(standing);
     rules.repetition(signs);
     rules.early_end(standing);
     rules.partial(standing);
@@ -233,41 +231,28 @@ impl Rules<'_> {
         }
     }
 
-    /// GPUs that Run:AI reports as allocated and idle. Never inferred from CPU.
-    fn gpus(&mut self, standing: Standing) {
-        let evidence = self.evidence;
-        let Some(workload) = &evidence.workload else {
-            return;
-        };
-        let (Some(allocated), Some(idle)) = (workload.allocated_gpus, workload.idle_allocated_gpus)
-        else {
-            return;
-        };
-        if standing != Standing::Well || allocated <= 0.0 || idle < allocated {
-            return;
+    /// What runs without getting anywhere, as its logs and GPUs tell. Never inferred from CPU.
+    fn silent(&mut self, standing: Standing) {
+        for silence in silent::of(self.evidence) {
+            // Of a job that is in trouble anyway, only what the trouble does not explain counts.
+            if standing != Standing::Well
+                && !matches!(silence.cause, "restart_no_progress" | "held_no_process")
+            {
+                continue;
+            }
+            let source = if silence.cause == "held_no_process" {
+                "status"
+            } else {
+                "log"
+            };
+            self.add(
+                silence.cause,
+                source,
+                silence.pod.as_deref(),
+                silence.node.as_deref(),
+                silence.detail,
+            );
         }
-        let last_line = evidence
-            .logs
-            .iter()
-            .flat_map(|log| &log.lines)
-            .filter_map(|line| line.at)
-            .max();
-        let Some(silence) = last_line.map(|at| evidence.collected.duration_since(at)) else {
-            return;
-        };
-        if silence < SILENT {
-            return;
-        }
-        let line = format!(
-            "all {allocated} allocated GPUs are idle, and the last log line is {} old",
-            spoken(silence)
-        );
-        let interactive = matches!(
-            workload.kind.as_str(),
-            "Workspace" | "Interactive" | "Inference"
-        );
-        let id = if interactive { "idle_gpus" } else { "hang" };
-        self.add(id, "runai", None, None, line);
     }
 
     fn repetition(&mut self, signs: &[Hit]) {

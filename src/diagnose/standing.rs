@@ -11,47 +11,8 @@ pub(super) const RECOVERED_AFTER: SignedDuration = SignedDuration::from_mins(15)
 /// A pod that is asked to go away has 30 s by default; this is twenty times that.
 pub(super) const TERMINATING: SignedDuration = SignedDuration::from_mins(10);
 
-/// Containers that serve the main one; their noise and their end are not the job's.
-const SIDECARS: &[&str] = &[
-    "istio-proxy",
-    "istio-init",
-    "linkerd-proxy",
-    "vault-agent",
-    "fluent-bit",
-    "fluentbit",
-    "fluentd",
-    "filebeat",
-    "promtail",
-    "vector",
-    "dcgm-exporter",
-    "cloud-sql-proxy",
-    "cloudsql-proxy",
-    "otel-collector",
-    "opentelemetry",
-    "datadog-agent",
-    "envoy",
-    "tailscale",
-    "oauth2-proxy",
-    "kube-rbac-proxy",
-    "queue-proxy",
-    "sidecar",
-    "log-agent",
-    "log-shipper",
-    "metrics-exporter",
-    "git-sync",
-    "tensorboard",
-    "node-exporter",
-    "config-reloader",
-    "jaeger-agent",
-    "statsd",
-];
-
 pub(super) fn is_sidecar(container: &Container) -> bool {
-    let name = container.name.as_str();
-    SIDECARS.contains(&name)
-        || name.ends_with("-sidecar")
-        || name.ends_with("-proxy")
-        || name.ends_with("-exporter")
+    container.is_sidecar()
 }
 
 /// How a container ended, if that matters for the job.

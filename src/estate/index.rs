@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::progress::Progress;
 use super::{Condition, Controller, Event, JobAlias, JobKey, Node, Pod, Workload};
 use crate::watch::Observation;
 
@@ -42,6 +43,8 @@ pub struct Job {
     pub events: VecDeque<Event>,
     /// When containers were seen to have restarted, oldest first.
     pub restarts: VecDeque<Timestamp>,
+    /// How far it is, where its logs are read.
+    pub progress: Option<Progress>,
 }
 
 impl Job {
@@ -54,6 +57,7 @@ impl Job {
             pods: Vec::new(),
             events: VecDeque::new(),
             restarts: VecDeque::new(),
+            progress: None,
         }
     }
 
@@ -358,7 +362,18 @@ impl Estate {
                 Vec::new()
             }
             Observation::ListDone { scope } => self.sweep(&scope),
+            Observation::Progress { job, progress } => self.put_progress(&job, *progress),
             Observation::Beat(_) => Vec::new(),
+        }
+    }
+
+    fn put_progress(&mut self, key: &JobKey, progress: Progress) -> Vec<JobKey> {
+        match self.jobs.get_mut(key) {
+            Some(job) => {
+                job.progress = Some(progress);
+                vec![key.clone()]
+            }
+            None => Vec::new(),
         }
     }
 

@@ -8,6 +8,8 @@ pub mod index;
 
 use std::sync::{Arc, RwLock};
 pub mod identity;
+pub mod progress;
+mod sidecar;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};

@@ -2,16 +2,19 @@
 
 pub mod control;
 pub mod deadman;
+pub mod gpus;
 pub mod kubernetes;
 pub mod metrics;
 pub mod pipeline;
+pub mod progress;
 pub mod report;
 pub mod runai;
 pub mod sources;
 
 use jiff::Timestamp;
 
-use crate::estate::{Controller, Event, Node, Pod, Workload};
+use crate::estate::progress::Progress;
+use crate::estate::{Controller, Event, JobKey, Node, Pod, Workload};
 
 /// What a source saw. Sources only report; the pipeline decides what it means.
 #[derive(Clone, Debug)]
@@ -42,6 +45,11 @@ pub enum Observation {
         name: String,
     },
     Event(Box<Event>),
+    /// How far a job is, by its logs and the metrics of its GPUs.
+    Progress {
+        job: JobKey,
+        progress: Box<Progress>,
+    },
     /// A list began: what is not seen again before `ListDone` is gone. `scope` names the list, e.g. `pods@prod`.
     ListStarted {
         scope: String,

@@ -224,6 +224,7 @@ impl Pipeline {
             | Observation::NodeGone { .. }
             | Observation::Event(_)
             | Observation::ListStarted { .. }
+            | Observation::Progress { .. }
             | Observation::Beat(_) => {}
         }
         match &observation {
@@ -269,6 +270,7 @@ impl Pipeline {
             | Observation::PodGone { .. }
             | Observation::Controller(_)
             | Observation::ControllerGone { .. }
+            | Observation::Progress { .. }
             | Observation::Event(_) => {}
         }
         let changed = self

@@ -37,5 +37,7 @@ mod story_http;
 mod story_kubernetes;
 mod story_outages;
 mod story_paging;
+mod story_pending;
+mod story_silent;
 mod story_sources;
 mod story_storms;

@@ -168,6 +168,7 @@ async fn look_at_cluster(
             | Observation::ControllerGone { .. }
             | Observation::Node(_)
             | Observation::NodeGone { .. }
+            | Observation::Progress { .. }
             | Observation::Event(_) => {}
         }
         apply(collector, observation, now);

@@ -38,6 +38,11 @@ pub(super) fn confidence(case: &Case<'_>, row: &Failure, hits: &[&Hit], first: &
         // The weakest evidence: many things end a program with the same code.
         Some((false, Tier::Exit)) | None => 0.5,
     };
+    // How sure a silence is depends on what else is known of it.
+    let stated = crate::diagnose::silent::of(case.evidence)
+        .into_iter()
+        .find(|silence| silence.cause == row.id && case.standing == Standing::Well);
+    let base = stated.map_or(base, |silence| base.min(silence.confidence));
     let missing = u32::try_from(case.evidence.missing.len().min(4)).unwrap_or(4);
     let cost = match strongest {
         // What is stated outright stays so, whatever else could not be read.

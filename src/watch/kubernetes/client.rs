@@ -226,6 +226,46 @@ impl ClusterClient {
         previous: bool,
         tail_lines: u32,
     ) -> Result<Vec<LogLine>, KubeError> {
+        let query = if previous {
+            vec![("previous", "true".to_owned())]
+        } else {
+            Vec::new()
+        };
+        self.lines(namespace, pod, container, tail_lines, query)
+            .await
+    }
+
+    /// The lines that a running container wrote since `since` (the second in which it lies included), the last
+    /// `tail_lines` of them.
+    ///
+    /// # Errors
+    /// As for [`Self::logs`].
+    pub async fn logs_since(
+        &self,
+        namespace: &str,
+        pod: &str,
+        container: &str,
+        since: Option<Timestamp>,
+        tail_lines: u32,
+    ) -> Result<Vec<LogLine>, KubeError> {
+        // Asked for by age, as the kubelet's clock counts it: its time of the line stays out of it.
+        let query = since.map(|since| {
+            let age = Timestamp::now().duration_since(since).as_secs().max(0) + 2;
+            ("sinceSeconds", age.to_string())
+        });
+        let query = query.into_iter().collect();
+        self.lines(namespace, pod, container, tail_lines, query)
+            .await
+    }
+
+    async fn lines(
+        &self,
+        namespace: &str,
+        pod: &str,
+        container: &str,
+        tail_lines: u32,
+        more: Vec<(&str, String)>,
+    ) -> Result<Vec<LogLine>, KubeError> {
         let pod = format!(
             "{}/{}",
             SlimPod::url_path(&(), Some(segment(namespace)?)),
@@ -238,9 +278,7 @@ impl ClusterClient {
             ("limitBytes", &limit),
             ("timestamps", "true"),
         ];
-        if previous {
-            query.push(("previous", "true"));
-        }
+        query.extend(more.iter().map(|(name, value)| (*name, value.as_str())));
         let path = with_query(&format!("{pod}/log"), &query);
         let mut tries = Tries::new(LOG_DEADLINE);
         let response = loop {
