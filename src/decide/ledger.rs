@@ -11,8 +11,8 @@ use crate::safety::{Execution, ExecutionState, Scope};
 const PER_CAUSE: usize = 1;
 /// Restarts for whatever cause that may go without progress.
 const OVERALL: usize = 3;
-/// A job that ran this long after a restart moved on; shorter runs end about where they began. Until steps and
-/// checkpoints are read, time is the only measure.
+/// A job that ran this long after a restart moved on; shorter runs end about where they began. Where its log tells no
+/// steps, time is the only measure.
 const PROGRESS: SignedDuration = SignedDuration::from_hours(1);
 /// How far back restarts are remembered.
 pub const MEMORY: SignedDuration = SignedDuration::from_hours(7 * 24);
@@ -74,7 +74,8 @@ impl fmt::Display for Exhausted {
     }
 }
 
-/// Whether one more restart is worth it for a job that fails since `failing_since`.
+/// Whether one more restart is worth it for a job that fails since `failing_since`. `advanced` tells whether its last
+/// attempt got beyond the one before, where steps or epochs were read from its log.
 ///
 /// # Errors
 /// Tells what was tried.
@@ -82,6 +83,7 @@ pub fn check(
     past: &[Past],
     cause: &str,
     failing_since: Timestamp,
+    advanced: Option<bool>,
     now: Timestamp,
 ) -> Result<(), Exhausted> {
     let restarts: Vec<&Past> = past
@@ -94,8 +96,10 @@ pub fn check(
     let mut next_failure = failing_since;
     let mut wasted: Vec<&Past> = Vec::new();
     for restart in restarts.into_iter().rev() {
-        let moved_on = restart.state == ExecutionState::Verified
-            && next_failure.duration_since(restart.at) >= PROGRESS;
+        let ran_long = next_failure.duration_since(restart.at) >= PROGRESS;
+        // What was read of the last attempt says nothing of those before it.
+        let advanced = advanced.filter(|_| wasted.is_empty()).unwrap_or(ran_long);
+        let moved_on = restart.state == ExecutionState::Verified && advanced;
         if moved_on {
             break;
         }
@@ -146,13 +150,20 @@ mod tests {
     #[test]
     fn a_second_restart_for_one_cause_needs_progress_after_the_first() {
         let past = [restart("xid_79", 0, 10)];
-        assert!(check(&past, "xid_79", at(15), at(16)).is_err());
+        assert!(check(&past, "xid_79", at(15), None, at(16)).is_err());
         assert!(
-            check(&past, "xid_79", at(0), at(16)).is_err(),
+            check(&past, "xid_79", at(0), None, at(16)).is_err(),
             "the alert never recovered"
         );
-        assert_eq!(check(&past, "xid_79", at(75), at(76)), Ok(()));
-        assert_eq!(check(&past, "evicted", at(15), at(16)), Ok(()));
+        assert_eq!(check(&past, "xid_79", at(75), None, at(76)), Ok(()));
+        assert_eq!(check(&past, "evicted", at(15), None, at(16)), Ok(()));
+    }
+
+    #[test]
+    fn steps_that_were_read_count_more_than_time() {
+        let past = [restart("a", 0, 10)];
+        assert_eq!(check(&past, "a", at(15), Some(true), at(16)), Ok(()));
+        assert!(check(&past, "a", at(500), Some(false), at(501)).is_err());
     }
 
     #[test]
@@ -162,7 +173,7 @@ mod tests {
             restart("b", 15, 20),
             restart("c", 25, 30),
         ];
-        let refused = check(&past, "d", at(35), at(36)).unwrap_err();
+        let refused = check(&past, "d", at(35), None, at(36)).unwrap_err();
         assert_eq!(refused.restarts, 3);
         assert!(!refused.same_cause);
         assert!(
@@ -180,23 +191,29 @@ mod tests {
             restart("b", 15, 20),
             restart("c", 140, 400),
         ];
-        assert!(check(&past, "c", at(405), at(406)).is_err());
-        assert_eq!(check(&past, "a", at(405), at(406)), Ok(()));
+        assert!(check(&past, "c", at(405), None, at(406)).is_err());
+        assert_eq!(check(&past, "a", at(405), None, at(406)), Ok(()));
     }
 
     #[test]
     fn a_failed_restart_counts_and_a_cancelled_one_does_not() {
         let mut past = [restart("a", 0, 10)];
         past[0].state = ExecutionState::Failed;
-        assert!(check(&past, "a", at(500), at(501)).is_err());
+        assert!(check(&past, "a", at(500), None, at(501)).is_err());
         past[0].state = ExecutionState::Cancelled;
-        assert_eq!(check(&past, "a", at(15), at(16)), Ok(()));
+        assert_eq!(check(&past, "a", at(15), None, at(16)), Ok(()));
     }
 
     #[test]
     fn after_a_week_it_is_forgotten() {
         assert_eq!(
-            check(&[restart("a", 0, 10)], "a", at(8 * 1440), at(8 * 1440)),
+            check(
+                &[restart("a", 0, 10)],
+                "a",
+                at(8 * 1440),
+                None,
+                at(8 * 1440)
+            ),
             Ok(())
         );
     }

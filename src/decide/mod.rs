@@ -12,6 +12,7 @@ use crate::action::{ActionKind, ActionSpec, InvalidAction, Parameters, Target};
 use crate::alert::{Alert, Severity};
 use crate::diagnose::{Diagnosis, Finding, Remediation, Role, SafetyClass, Verdict};
 use crate::estate::index::Job;
+use crate::estate::progress::Progress;
 use crate::safety::Scope;
 use ledger::{Exhausted, Past};
 
@@ -102,7 +103,9 @@ pub fn proposal(
     spec.validate()?;
 
     if spec.kind.is_restart() {
-        ledger::check(known.past, &root.cause, alert.opened, now).map_err(NoProposal::Exhausted)?;
+        let advanced = job.progress.as_ref().and_then(Progress::advanced);
+        ledger::check(known.past, &root.cause, alert.opened, advanced, now)
+            .map_err(NoProposal::Exhausted)?;
     }
     let taken = healthy_taken(&spec, job);
     let gitops = gitops(&spec, job);
@@ -394,7 +397,7 @@ fn impact(
     told
 }
 
-/// How much work a restart may lose: nothing tells the age of the last checkpoint yet, and that is said.
+/// How much work a restart may lose: what was done since the last checkpoint, or that its age is not known.
 fn at_stake(job: &Job, running: u64, now: Timestamp) -> Option<String> {
     if running == 0 {
         return None;
@@ -406,6 +409,15 @@ fn at_stake(job: &Job, running: u64, now: Timestamp) -> Option<String> {
         .map(|s| SignedDuration::from_secs(i64::try_from(s).unwrap_or(i64::MAX)))
         .or_else(|| job.created().map(|created| now.duration_since(created)))?;
     let hours = ran.as_secs_f64() / 3600.0;
+    if let Some(saved) = job.progress.as_ref().and_then(Progress::last_checkpoint) {
+        let age = now.duration_since(saved);
+        return Some(format!(
+            "It ran for {}; its last checkpoint is {} old, so {:.1} GPU-hours are at stake.",
+            span(ran),
+            span(age),
+            age.as_secs_f64() / 3600.0 * job.gpus()
+        ));
+    }
     Some(format!(
         "It ran for {}; the age of its last checkpoint is not known, so up to {:.1} GPU-hours are at stake.",
         span(ran),

@@ -2,7 +2,7 @@
 
 use super::Evidence;
 use crate::detect::silent::{Quiet, Silence, purpose, silences};
-use crate::estate::progress::Progress;
+use crate::estate::progress::{GpuUse, PodGpus, Progress};
 use crate::estate::{Container, ContainerState};
 
 /// What the collected logs say of progress, on top of what was known before.
@@ -37,7 +37,46 @@ pub(super) fn progress(evidence: &Evidence) -> Progress {
     if heard {
         progress.read = Some(evidence.collected);
     }
+    if progress.gpus.is_none() {
+        progress.gpus = measured(evidence);
+    }
     progress
+}
+
+/// What the metrics that were read for this diagnosis say of the GPUs.
+fn measured(evidence: &Evidence) -> Option<GpuUse> {
+    let mut used = GpuUse::default();
+    for gpu in &evidence.measured.gpus {
+        let (Some(pod), Some(first), Some(last)) =
+            (&gpu.pod, gpu.utilization.first(), gpu.utilization.last())
+        else {
+            continue;
+        };
+        let seconds = last.at.duration_since(first.at).as_secs();
+        let values = || gpu.utilization.iter().map(|reading| reading.value);
+        let memory = gpu.memory_used.iter().map(|reading| reading.value);
+        let of_gpu = PodGpus {
+            gpus: 1,
+            window_seconds: u64::try_from(seconds).unwrap_or(0),
+            least: values().fold(f64::INFINITY, f64::min),
+            most: values().fold(0.0, f64::max),
+            memory_mib: memory.reduce(f64::max),
+        };
+        used.pods
+            .entry(pod.clone())
+            .and_modify(|known| {
+                known.gpus += 1;
+                known.window_seconds = known.window_seconds.min(of_gpu.window_seconds);
+                known.least = known.least.min(of_gpu.least);
+                known.most = known.most.max(of_gpu.most);
+                known.memory_mib = known
+                    .memory_mib
+                    .zip(of_gpu.memory_mib)
+                    .map(|(known, other)| known.max(other));
+            })
+            .or_insert(of_gpu);
+    }
+    (!used.pods.is_empty()).then_some(used)
 }
 
 /// Every way in which the job gets nowhere though it runs.

@@ -123,3 +123,52 @@ fn pod(labels: &Labels) -> Option<Key> {
         .into_iter()
         .find_map(|(namespace, pod)| Some((of(namespace)?.to_owned(), of(pod)?.to_owned())))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(value: f64) -> HashMap<Key, f64> {
+        HashMap::from([(("ns".to_owned(), "train-0".to_owned()), value)])
+    }
+
+    /// What the window of an hour and that of 15 minutes say of one pod's eight GPUs.
+    fn judged(quarter: (f64, f64), hour: (f64, f64), least: f64) -> Option<(u64, bool, bool)> {
+        let key = ("ns".to_owned(), "train-0".to_owned());
+        let windows = [
+            (900, of(quarter.0), of(quarter.1)),
+            (3_600, of(hour.0), of(hour.1)),
+        ];
+        let used = of_pod(&key, 8.0, 900, &of(least), &of(9_000.0), &windows)?;
+        Some((used.window_seconds, used.idle(), used.pinned()))
+    }
+
+    #[test]
+    fn the_longest_idle_window_counts_and_a_young_pod_has_none() {
+        assert_eq!(
+            judged((0.0, 8.0), (0.0, 8.0), 0.0),
+            Some((3_600, true, false))
+        );
+        assert_eq!(
+            judged((0.0, 8.0), (97.0, 8.0), 0.0),
+            Some((900, true, false))
+        );
+        assert_eq!(
+            judged((100.0, 8.0), (100.0, 8.0), 99.0),
+            Some((900, false, true))
+        );
+        assert_eq!(
+            judged((90.0, 8.0), (100.0, 8.0), 3.0),
+            Some((900, false, false))
+        );
+        assert_eq!(
+            judged((0.0, 8.0), (0.0, 0.0), 0.0),
+            Some((900, true, false))
+        );
+        assert_eq!(
+            judged((0.0, 4.0), (0.0, 0.0), 0.0),
+            None,
+            "four GPUs were there, not eight"
+        );
+    }
+}
