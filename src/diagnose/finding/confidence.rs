@@ -6,6 +6,7 @@ use crate::diagnose::Role;
 use crate::diagnose::analyze::{Case, First};
 use crate::diagnose::hit::{Hit, Tier};
 use crate::diagnose::knowledge::Failure;
+use crate::diagnose::standing::Standing;
 
 /// Just below what lets an automatic remedy run unasked.
 const ASKS: f64 = 0.74;
