@@ -497,6 +497,7 @@ fn is(class: FailureClass) -> &'static str {
         FailureClass::Crashed => "failed",
         FailureClass::Disrupted => "was disrupted",
         FailureClass::Degraded => "is degraded",
+        FailureClass::Stalled => "runs but gets nowhere",
         FailureClass::Stuck => "is stuck",
         FailureClass::Node => "is a node in trouble",
         FailureClass::Source => "is not heard any more",
