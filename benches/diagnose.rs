@@ -23,6 +23,7 @@ fn main() {
         "load the knowledge      {:>8.3} CPU s",
         cpu_seconds() - begun
     );
+    redaction();
     for (name, noise) in [("ordinary logs", false), ("logs full of near misses", true)] {
         let evidence = gang(noise);
         let bytes: usize = evidence
@@ -42,6 +43,42 @@ fn main() {
             peak_memory_mb() - before,
             diagnosis.findings[0].cause,
             diagnosis.first_failure.map(|first| first.pod),
+        );
+    }
+}
+
+/// How fast text is cleaned of secrets, by pieces as large as a log line and as a log.
+fn redaction() {
+    const BYTES: usize = 64 << 20;
+    let plain = "2026-03-02 10:00:00,123 - INFO - step 1200/100000 loss 3.9121 tokens/s 31200 mem 61.2GiB commit 3f786850e387550fdab836ed7e6dc881de23001b";
+    let secret = "2026-03-02 10:00:00,123 - INFO - connect postgres://app:hunter2hunter2@db:5432/jobs password=hunter2hunter2";
+    let log = |every: usize| {
+        (0..1000)
+            .map(|line| {
+                if every > 0 && line % every == 0 {
+                    secret
+                } else {
+                    plain
+                }
+            })
+            .collect::<Vec<_>>()
+            .join("\n")
+    };
+    for (name, text) in [
+        ("redact plain lines", plain.to_owned()),
+        ("redact plain logs", log(0)),
+        ("redact 1% secrets", log(100)),
+    ] {
+        let begun = cpu_seconds();
+        let rounds = BYTES / text.len();
+        for _ in 0..rounds {
+            std::hint::black_box(nightbell::redact::scrub(std::hint::black_box(&text)));
+        }
+        let seconds = cpu_seconds() - begun;
+        let megabytes = (rounds * text.len()) as f64 / f64::from(1 << 20);
+        println!(
+            "{name:<24}{seconds:>8.3} CPU s for {megabytes:.0} MB: {:.0} MB/s",
+            megabytes / seconds.max(0.001)
         );
     }
 }
@@ -99,6 +136,7 @@ fn gang(noise: bool) -> Evidence {
         missing: Vec::new(),
         collected: at(1800),
         measured: nightbell::diagnose::measured::Measured::default(),
+        surroundings: nightbell::diagnose::surroundings::Surroundings::default(),
     };
     let per_pod = LOG_BYTES / PODS as usize;
     for rank in 0..PODS {

@@ -2,19 +2,22 @@
 //!
 //! `app.log` holds everything; `actions.log`, `ai_decisions.log` and `startup.log` hold the lines of one concern each.
 
+use std::borrow::Cow;
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use file_rotate::{ContentLimit, FileRotate, compression::Compression, suffix::AppendCount};
+use serde::de::IgnoredAny;
+use serde_json::Value;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::{EnvFilter, Targets};
-use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry};
 
 use crate::config::Log;
+use crate::redact;
 
 /// A log file is rotated at 10 MB and five are kept.
 const FILE_BYTES: usize = 10 * 1024 * 1024;
@@ -48,7 +51,7 @@ pub fn start(log: &Log, console: Console) {
     let filter = || EnvFilter::new(&filter);
 
     let mut layers: Vec<Box<dyn Layer<Registry> + Send + Sync>> = Vec::new();
-    let terminal = tracing_subscriber::fmt::layer().with_writer(io::stderr);
+    let terminal = tracing_subscriber::fmt::layer().with_writer(|| Scrubbed(io::stderr()));
     layers.push(match console {
         Console::Json => terminal
             .json()
@@ -67,7 +70,10 @@ pub fn start(log: &Log, console: Console) {
             tracing_subscriber::fmt::layer()
                 .json()
                 .flatten_event(true)
-                .with_writer(RotatedFile::new(&log.folder, name))
+                .with_writer({
+                    let file = RotatedFile::new(&log.folder, name);
+                    move || Scrubbed(file.clone())
+                })
         };
         layers.push(file("app.log").with_filter(filter()).boxed());
         for (name, target) in [
@@ -124,10 +130,82 @@ impl io::Write for RotatedFile {
     }
 }
 
-impl<'a> MakeWriter<'a> for RotatedFile {
-    type Writer = Self;
+/// Writes log lines without the secrets that an error or a message from outside may have brought into them.
+struct Scrubbed<W>(W);
 
-    fn make_writer(&'a self) -> Self {
-        self.clone()
+impl<W: io::Write> io::Write for Scrubbed<W> {
+    /// Each call brings one whole line.
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        match scrubbed(&String::from_utf8_lossy(line)) {
+            Some(clean) => self.0.write_all(clean.as_bytes())?,
+            None => self.0.write_all(line)?,
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+/// The line without its secrets; `None` where it holds none. A line of JSON stays one.
+fn scrubbed(line: &str) -> Option<String> {
+    let redacted = match redact::redact(line) {
+        Cow::Borrowed(_) => return None,
+        Cow::Owned(redacted) => redacted,
+    };
+    let Ok(mut fields) = serde_json::from_str::<Value>(line) else {
+        return Some(redacted);
+    };
+    if serde_json::from_str::<IgnoredAny>(&redacted).is_ok() {
+        return Some(redacted);
+    }
+    // A secret stood beside an escaped quote: each text is redacted as it was before it was escaped.
+    scrub_texts(&mut fields);
+    Some(format!("{fields}\n"))
+}
+
+fn scrub_texts(value: &mut Value) {
+    match value {
+        Value::String(text) => {
+            if let Cow::Owned(redacted) = redact::redact(text) {
+                *text = redacted;
+            }
+        }
+        Value::Array(values) => values.iter_mut().for_each(scrub_texts),
+        Value::Object(fields) => fields.values_mut().for_each(scrub_texts),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn no_secret_reaches_a_log_and_every_line_stays_json(
+            before in "[a-z \"\\\\{}:,=]{0,20}",
+            secret in "[A-Z][a-z0-9]{14}7",
+            after in "[a-z \"\\\\{}:,=]{0,20}",
+        ) {
+            let message = format!("{before} password={secret} {after}");
+            let line = format!("{}\n", serde_json::json!({"level": "WARN", "message": message}));
+            let clean = scrubbed(&line).expect("it holds a secret");
+            prop_assert!(!clean.contains(&secret), "{clean}");
+            let read: Value = serde_json::from_str(&clean).expect("still JSON");
+            prop_assert_eq!(&read["level"], "WARN");
+            prop_assert!(clean.ends_with('\n'));
+        }
+    }
+
+    #[test]
+    fn a_line_without_secrets_is_written_as_it_is() {
+        let mut out = Vec::new();
+        let line = "{\"level\":\"INFO\",\"message\":\"paged U123 for train-0\"}\n";
+        io::Write::write_all(&mut Scrubbed(&mut out), line.as_bytes()).unwrap();
+        assert_eq!(out, line.as_bytes());
     }
 }

@@ -20,7 +20,7 @@ use super::hit::Hit;
 use super::knowledge::{Failure, Knowledge};
 use super::logs::{CollectiveTimeout, FirstObserved};
 use super::standing::{Death, Standing, deaths, standing};
-use super::{Diagnosis, Evidence, Verdict, facts, finding, rules};
+use super::{Diagnosis, Evidence, Verdict, exporters, facts, finding, rules};
 use crate::estate::Phase;
 
 /// Ends within this time of an expected event belong to it.
@@ -52,6 +52,7 @@ impl<'a> Case<'a> {
         let standing = standing(evidence);
         let read = observe::read_logs(evidence, knowledge, standing);
         let mut hits = facts::hits(evidence, knowledge);
+        hits.extend(exporters::hits(evidence, knowledge));
         hits.extend(rules::hits(evidence, knowledge, standing, &hits));
         hits.extend(read.hits);
         observe::demote_covered(&mut hits, knowledge);

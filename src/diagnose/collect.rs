@@ -1,9 +1,11 @@
 //! Collects the evidence about one job: at once, under one deadline, and with what could not be had said.
 //! What the estate already holds is not asked for again.
 
+mod around;
 pub(crate) mod offline;
 mod plan;
 mod remote;
+mod second;
 
 use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
@@ -18,6 +20,7 @@ pub use remote::{Candidate, RemoteError, RemoteFind};
 
 use super::measured::Measured;
 use super::standing::{deaths, is_by_the_job};
+use super::surroundings::{Change, Claim, Quota};
 use super::{ContainerLog, Evidence, HistoryEntry, capacity};
 use crate::desk::JobQuery;
 use crate::detect::Thresholds;
@@ -51,6 +54,10 @@ pub struct Settings {
     pub first_tail_lines: u32,
     /// How long a state may last, as detection has it.
     pub patience: Thresholds,
+    /// Lines read of a failed container whose tail tells nothing.
+    pub far_tail_lines: u32,
+    /// Pods whose logs are read because others name them.
+    pub named_pods: usize,
 }
 
 impl Default for Settings {
@@ -63,6 +70,8 @@ impl Default for Settings {
             tail_lines: 100,
             first_tail_lines: 200,
             patience: Thresholds::default(),
+            far_tail_lines: 3_000,
+            named_pods: 8,
         }
     }
 }
@@ -90,6 +99,9 @@ enum Part {
     History(Vec<HistoryEntry>),
     /// What was measured, with sentences about what was not.
     Measured(Measured, Vec<String>),
+    Claim(Claim),
+    Quotas(Vec<Quota>),
+    Changes(Vec<Change>),
     /// There is nothing, and that is in order.
     Nothing,
 }
@@ -162,9 +174,14 @@ impl Collector {
         }
         let mut questions = Vec::new();
         if let Some(cluster) = cluster {
-            questions.extend(self.logs(cluster, &evidence));
+            questions.extend(read_logs(
+                cluster,
+                &evidence,
+                plan::logs(&evidence, &self.settings),
+            ));
             questions.extend(events(cluster, &evidence));
             questions.extend(nodes(cluster, &evidence));
+            questions.extend(around::questions(cluster, &evidence));
         }
         if let (Some(runai), Some(workload)) = (&self.runai, &evidence.workload) {
             questions.extend(of_workload(runai, &workload.id));
@@ -173,6 +190,11 @@ impl Collector {
             questions.push(measured(prometheus, &evidence));
         }
         self.answer(&mut evidence, questions, until).await;
+        if let Some(cluster) = cluster {
+            let wanted = second::logs(&evidence, &self.settings);
+            let questions = read_logs(cluster, &evidence, wanted);
+            self.answer(&mut evidence, questions, until).await;
+        }
         tidy(&mut evidence);
         evidence
     }
@@ -197,6 +219,7 @@ impl Collector {
             missing: Vec::new(),
             collected: now,
             measured: crate::diagnose::measured::Measured::default(),
+            surroundings: crate::diagnose::surroundings::Surroundings::default(),
         };
         let estate = self
             .estate
@@ -274,45 +297,6 @@ impl Collector {
         }
     }
 
-    fn logs<'a>(&self, cluster: &'a ClusterClient, evidence: &Evidence) -> Vec<Question<'a>> {
-        plan::logs(evidence, &self.settings)
-            .into_iter()
-            .map(|wanted| {
-                let namespace = evidence.job.namespace.clone();
-                let which = if wanted.previous {
-                    "previous log"
-                } else {
-                    "log"
-                };
-                let about = format!("The {which} of {}/{}", wanted.pod, wanted.container);
-                let ask = Box::pin(async move {
-                    let lines = cluster
-                        .logs(
-                            &namespace,
-                            &wanted.pod,
-                            &wanted.container,
-                            wanted.previous,
-                            wanted.tail_lines,
-                        )
-                        .await;
-                    match lines {
-                        Ok(lines) => Ok(Part::Log(ContainerLog {
-                            pod: wanted.pod,
-                            container: wanted.container,
-                            previous: wanted.previous,
-                            lines,
-                        })),
-                        // It waits to start, or nothing ended before: there is no log to miss.
-                        Err(KubeError::NoLog { .. }) => Ok(Part::Nothing),
-                        Err(KubeError::NotFound { .. }) => Err("the pod is gone".to_owned()),
-                        Err(error) => Err(error.to_string()),
-                    }
-                });
-                Question { about, ask }
-            })
-            .collect()
-    }
-
     /// Finds a job without a running service: reads the clusters and Run:AI once into this collector's estate.
     pub async fn find_remote(
         &self,
@@ -321,6 +305,59 @@ impl Collector {
     ) -> Result<RemoteFind, RemoteError> {
         remote::find(self, query, now).await
     }
+}
+
+/// What went wrong, as people should read it: a missing right by its name.
+fn told(error: &KubeError) -> String {
+    match error.needs() {
+        Some((verb, resource)) => {
+            format!("nightbell is not permitted; it needs the verb {verb} on {resource} (403)")
+        }
+        None => error.explain(),
+    }
+}
+
+fn read_logs<'a>(
+    cluster: &'a ClusterClient,
+    evidence: &Evidence,
+    wanted: Vec<plan::WantedLog>,
+) -> Vec<Question<'a>> {
+    wanted
+        .into_iter()
+        .map(|wanted| {
+            let namespace = evidence.job.namespace.clone();
+            let which = if wanted.previous {
+                "previous log"
+            } else {
+                "log"
+            };
+            let about = format!("The {which} of {}/{}", wanted.pod, wanted.container);
+            let ask = Box::pin(async move {
+                let lines = cluster
+                    .logs(
+                        &namespace,
+                        &wanted.pod,
+                        &wanted.container,
+                        wanted.previous,
+                        wanted.tail_lines,
+                    )
+                    .await;
+                match lines {
+                    Ok(lines) => Ok(Part::Log(ContainerLog {
+                        pod: wanted.pod,
+                        container: wanted.container,
+                        previous: wanted.previous,
+                        lines,
+                    })),
+                    // It waits to start, or nothing ended before: there is no log to miss.
+                    Err(KubeError::NoLog { .. }) => Ok(Part::Nothing),
+                    Err(KubeError::NotFound { .. }) => Err("the pod is gone".to_owned()),
+                    Err(error) => Err(told(&error)),
+                }
+            });
+            Question { about, ask }
+        })
+        .collect()
 }
 
 /// Failed in a way that the node may have caused.
@@ -350,7 +387,17 @@ fn take(evidence: &mut Evidence, part: Part) {
             evidence.pods = pods;
             evidence.controllers = controllers;
         }
-        Part::Log(log) => evidence.logs.push(log),
+        Part::Log(log) => {
+            // One that was read further back takes the place of its tail.
+            evidence.logs.retain(|known| {
+                (&known.pod, &known.container, known.previous)
+                    != (&log.pod, &log.container, log.previous)
+            });
+            evidence.logs.push(log);
+        }
+        Part::Claim(claim) => evidence.surroundings.claims.push(claim),
+        Part::Quotas(quotas) => evidence.surroundings.quotas.extend(quotas),
+        Part::Changes(changes) => evidence.surroundings.changes.extend(changes),
         Part::Events(events) => evidence.events.extend(events),
         Part::Node(Some(node)) => {
             evidence.nodes.retain(|known| known.name != node.name);
@@ -386,6 +433,14 @@ fn tidy(evidence: &mut Evidence) {
         .pods
         .sort_by(|a, b| (a.created, &a.name).cmp(&(b.created, &b.name)));
     evidence.neighbours.sort();
+    let around = &mut evidence.surroundings;
+    around.claims.sort_by(|a, b| a.name.cmp(&b.name));
+    around
+        .quotas
+        .sort_by(|a, b| (a.kind, &a.name, &a.resource).cmp(&(b.kind, &b.name, &b.resource)));
+    around
+        .changes
+        .sort_by(|a, b| b.at.cmp(&a.at).then(a.object.cmp(&b.object)));
     evidence.missing.sort();
 }
 
@@ -398,9 +453,9 @@ fn job_of<'a>(cluster: &'a ClusterClient, key: &JobKey) -> Question<'a> {
                 cluster.pods(&key.namespace, None),
                 cluster.controllers(&key.namespace, &key.name)
             );
-            let mut pods = pods.map_err(|error| error.to_string())?;
+            let mut pods = pods.map_err(|error| told(&error))?;
             pods.retain(|pod| pod.workload == key.name);
-            let controllers = controllers.map_err(|error| error.to_string())?;
+            let controllers = controllers.map_err(|error| told(&error))?;
             Ok(Part::Job { pods, controllers })
         }),
     }
@@ -424,6 +479,7 @@ fn event_names(evidence: &Evidence) -> Vec<String> {
     );
     for pod in &evidence.pods {
         names.push(pod.name.clone());
+        names.extend(pod.owner.iter().map(|owner| owner.name.clone()));
         names.extend(pod.claims.iter().cloned());
     }
     let mut seen = HashSet::new();
@@ -439,7 +495,7 @@ fn events<'a>(cluster: &'a ClusterClient, evidence: &Evidence) -> Vec<Question<'
         about: "The events of the job and its pods".to_owned(),
         ask: Box::pin(async move {
             let events = cluster.events(&namespace, &names).await;
-            events.map(Part::Events).map_err(|error| error.to_string())
+            events.map(Part::Events).map_err(|error| told(&error))
         }),
     };
     let used = used_nodes(evidence);
@@ -450,7 +506,7 @@ fn events<'a>(cluster: &'a ClusterClient, evidence: &Evidence) -> Vec<Question<'
         about: "The events of its nodes".to_owned(),
         ask: Box::pin(async move {
             let events = cluster.events("default", &used).await;
-            events.map(Part::Events).map_err(|error| error.to_string())
+            events.map(Part::Events).map_err(|error| told(&error))
         }),
     };
     vec![of_job, of_nodes]
@@ -519,7 +575,7 @@ fn nodes<'a>(cluster: &'a ClusterClient, evidence: &Evidence) -> Vec<Question<'a
                     .node(&name)
                     .await
                     .map(Part::Node)
-                    .map_err(|error| error.to_string())
+                    .map_err(|error| told(&error))
             }),
         })
         .collect()

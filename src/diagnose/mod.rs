@@ -4,6 +4,7 @@ mod analyze;
 pub mod capacity;
 pub mod collect;
 pub mod evaluate;
+mod exporters;
 mod facts;
 mod finding;
 mod hit;
@@ -16,6 +17,7 @@ pub mod report;
 mod rules;
 mod silent;
 mod standing;
+pub mod surroundings;
 
 pub use analyze::analyze;
 
@@ -23,6 +25,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use self::measured::Measured;
+use self::surroundings::Surroundings;
 use crate::detect::Thresholds;
 use crate::estate::progress::Progress;
 use crate::estate::{Controller, Event, JobKey, Node, Pod, Workload};
@@ -60,6 +63,8 @@ pub struct Evidence {
     /// What exporters measured of its GPUs and memory around the failure.
     #[serde(default)]
     pub measured: Measured,
+    #[serde(default)]
+    pub surroundings: Surroundings,
 }
 
 /// The tail of one container's log.

@@ -31,6 +31,18 @@ const GATES: &[(&str, &[usize])] = &[
     ("ghr_", &[5]),
     ("github_pat_", &[5]),
     ("glpat-", &[5]),
+    ("glrt-", &[5]),
+    ("gldt-", &[5]),
+    ("glptt-", &[5]),
+    ("glcbt-", &[5]),
+    ("glsoat-", &[5]),
+    ("glsa_", &[5]),
+    ("gocspx-", &[5]),
+    ("q~", &[5]),
+    ("hvs.", &[5]),
+    ("dop_v1_", &[5]),
+    ("r8_", &[5]),
+    ("api_org_", &[5]),
     ("akia", &[5]),
     ("asia", &[5]),
     ("hf_", &[5]),
@@ -61,6 +73,12 @@ const GATES: &[(&str, &[usize])] = &[
     ("cookie", &[9]),
     ("session", &[9]),
     ("sas", &[9]),
+    ("cookie:", &[12]),
+    ("login ", &[13]),
+    (" -u", &[13]),
+    ("--user", &[13]),
+    ("@tcp(", &[13]),
+    ("@unix(", &[13]),
 ];
 
 static GATE: LazyLock<AhoCorasick> = LazyLock::new(|| {
@@ -106,14 +124,17 @@ static RULES: LazyLock<Vec<Rule>> = LazyLock::new(|| {
         ),
         // 4: JSON web tokens (and what else is base64 of a JSON object, in two parts or more).
         rule(
-            r"eyJ[A-Za-z0-9_\-]{6,}\.[A-Za-z0-9_\-]{4,}(?:\.[A-Za-z0-9_\-]*)*",
+            r"eyJ[A-Za-z0-9_\-]{6,}\.[A-Za-z0-9_\-]{4,}(?:\.[A-Za-z0-9_\-]*)*|eyJ[A-Za-z0-9+/_\-]{60,}={0,2}",
             |_| REDACTED.to_owned(),
         ),
         // 5: tokens that say by their prefix what they are.
         rule(
             r"(?x)
               xox[a-z](?:\.xox[a-z])?-[A-Za-z0-9\-]{8,} | xapp-[A-Za-z0-9\-]{8,}
-            | gh[pousr]_[A-Za-z0-9]{16,} | github_pat_[A-Za-z0-9_]{16,} | glpat-[A-Za-z0-9_\-]{16,}
+            | gh[pousr]_[A-Za-z0-9]{16,} | github_pat_[A-Za-z0-9_]{16,}
+            | gl(?:pat|rt|dt|ptt|cbt|soat)-[A-Za-z0-9_\-]{16,} | glsa_[A-Za-z0-9_]{20,} | GOCSPX-[A-Za-z0-9_\-]{20,}
+            | [A-Za-z0-9_~.\-]{3}[0-9]Q~[A-Za-z0-9_~.\-]{31,34} | \bhvs\.[A-Za-z0-9_\-]{20,} | dop_v1_[a-f0-9]{32,}
+            | \br8_[A-Za-z0-9]{30,} | \bapi_org_[A-Za-z]{20,}
             | (?:AKIA|ASIA)[A-Z0-9]{16}
             | \bhf_[A-Za-z0-9]{16,}
             | \bsk-[A-Za-z0-9_\-]{16,} | \b[sr]k_(?:live|test)_[A-Za-z0-9]{8,}
@@ -173,17 +194,39 @@ static RULES: LazyLock<Vec<Rule>> = LazyLock::new(|| {
                 }
             },
         ),
+        // 12: all that a cookie header holds.
+        rule(
+            r#"(?i)(?P<head>\b(?:set-)?cookie:\s*)(?P<secret>[^\n"']*[^\s"'])"#,
+            |found| format!("{}{REDACTED}", &found["head"]),
+        ),
+        // 13: `.netrc`, `curl -u user:password`, and the addresses of Go's database drivers.
+        rule(
+            r#"(?i)(?P<head>\blogin\s+\S+\s+password\s+|\s(?:-u|--user)[ =]["']?[A-Za-z0-9_.@\-]*[A-Za-z_@.\-][A-Za-z0-9_.@\-]*:)(?P<secret>[^\s"']+)|(?P<user>[A-Za-z0-9_.\-]+:)(?P<word>[^\s:@/"']+)(?P<at>@(?:tcp|unix)\()"#,
+            |found| match found.name("user") {
+                Some(user) => format!("{}{REDACTED}{}", user.as_str(), &found["at"]),
+                None => format!("{}{REDACTED}", &found["head"]),
+            },
+        ),
     ]
 });
 
 /// Index of the rule that needs no word in the text: it is tried on every text that may hold such a line.
 const BASE64_LINE: usize = 11;
 
+/// Indexes of the rules for names with values.
+const ASSIGNMENT: usize = 9;
+const OPTION: usize = 10;
+
 pub(super) fn apply(text: &str) -> Cow<'_, str> {
-    let mut wanted = [false; 12];
+    let mut wanted = [false; 14];
     for found in GATE.find_overlapping_iter(text) {
         for rule in GATES[found.pattern().as_usize()].1 {
-            wanted[*rule] = true;
+            // Logs are full of tokens per second: a name without a value is not worth the slow rule.
+            wanted[*rule] |= match *rule {
+                ASSIGNMENT => !wanted[ASSIGNMENT] && is_given_a_value(text, found.end()),
+                OPTION => !wanted[OPTION] && is_an_option(text, found.start()),
+                _ => true,
+            };
         }
     }
     wanted[BASE64_LINE] = text.len() >= 60 && text.lines().any(may_be_base64_line);
@@ -198,6 +241,34 @@ pub(super) fn apply(text: &str) -> Cow<'_, str> {
         }
     }
     out
+}
+
+/// True where the rest of a name, quotes and blanks lead from `end` to a colon or an equals sign.
+fn is_given_a_value(text: &str, end: usize) -> bool {
+    let rest = &text.as_bytes()[end..];
+    let name = rest
+        .iter()
+        .take_while(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
+        .count();
+    // `sig=` and `cookie:` carry their own mark.
+    if matches!(text.as_bytes()[end - 1], b'=' | b':') {
+        return true;
+    }
+    rest[name..]
+        .iter()
+        .find(|byte| !matches!(byte, b'\\' | b'"' | b'\'') && !byte.is_ascii_whitespace())
+        .is_some_and(|byte| matches!(byte, b'=' | b':'))
+}
+
+/// True where the word is part of one that begins with a hyphen.
+fn is_an_option(text: &str, start: usize) -> bool {
+    let before = &text.as_bytes()[..start];
+    let word = before
+        .iter()
+        .rev()
+        .take_while(|byte| byte.is_ascii_alphanumeric() || **byte == b'-')
+        .count();
+    before[before.len() - word..].contains(&b'-')
 }
 
 fn may_be_base64_line(line: &str) -> bool {
@@ -318,6 +389,7 @@ fn naming(key: &str) -> Naming {
         "hub_token",
         "hf_token",
         "api_token",
+        "key_data",
         "signing_key",
         "encryption_key",
         "routing_key",

@@ -52,6 +52,35 @@ fn secrets() -> impl Strategy<Value = (String, String)> {
         with(alnum(64).boxed(), "-----BEGIN PRIVATE KEY-----\n", ""),
         (alnum(20), alnum(30), alnum(43))
             .prop_map(|(head, body, sign)| { (format!("eyJ{head}.eyJ{body}.{sign}"), body) }),
+        with(alnum(80).boxed(), "    client-key-data: ", "=="),
+        with(alnum(30).boxed(), "machine hub login bot password ", ""),
+        with(password.clone(), "curl -u admin:", " https://x"),
+        with(alnum(12).boxed(), "app:", "@tcp(db:3306)/jobs"),
+        with(alnum(24).boxed(), "Cookie: session=a; csrf=", ""),
+        with(
+            alnum(44).boxed(),
+            "AccountName=a;AccountKey=",
+            "==;EndpointSuffix=core.windows.net"
+        ),
+        with(
+            alnum(44).boxed(),
+            "https://a.blob.core.windows.net/c?sv=2022&sig=",
+            "&se=1"
+        ),
+        with(
+            alnum(80).boxed(),
+            "\"private_key\": \"-----BEGIN PRIVATE KEY-----\\n",
+            "\\n-----END PRIVATE KEY-----\\n\""
+        ),
+        prefixed("sk-ant-api03-", 80),
+        prefixed("sk-proj-", 48),
+        prefixed("glpat-", 20),
+        prefixed("glrt-", 20),
+        prefixed("GOCSPX-", 28),
+        prefixed("AIza", 35),
+        prefixed("ya29.", 60),
+        prefixed("hvs.", 30),
+        prefixed("eyJhcGlfYWRkcmVzcyI6", 80),
         prefixed("xoxb-", 40),
         prefixed("xapp-1-", 40),
         prefixed("ghp_", 36),
@@ -131,6 +160,9 @@ fn ordinary_text_of_logs_and_events_survives() {
         "key=value monkey=2 primary_key: 17",
         "NVRM: Xid (PCI:0000:06:00): 79, pid=1234, GPU has fallen off the bus.",
         "disk-0123456789abcdef0 attached; task-7f8a9b0c1d2e3f4a5b done",
+        "docker run -u 1000:1000 image; step 100 tokens/s 31200 key frames: 7",
+        "--tokenizer-path /models/llama --max-tokens 2048 --key-frames 3",
+        "pass 3: loss 0.1, session closed, authentication ok, basic block 7",
     ] {
         assert_eq!(scrub(text), text);
     }
@@ -178,4 +210,18 @@ fn a_line_of_ten_megabytes_is_cut_without_leaking_its_secret() {
 #[test]
 fn progress_bars_become_lines() {
     assert_eq!(clean("10%|#\r20%|##\r\ndone\r\n"), "10%|#\n20%|##\ndone\n");
+}
+
+proptest! {
+    /// Whatever surrounds it, what was no secret and no control character stays.
+    #[test]
+    fn identifiers_of_programs_survive(
+        sha in "[0-9a-f]{40}",
+        digest in "[0-9a-f]{64}",
+        uuid in "[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}",
+        step in 0u32..1_000_000,
+    ) {
+        let text = format!("step {step}/1000000 commit {sha} image repo/train@sha256:{digest} uid {uuid} gpu-{step} loss=3.9");
+        prop_assert_eq!(scrub(&text), text);
+    }
 }

@@ -128,6 +128,7 @@ impl Scene {
                         missing: vec!["Events of prod could not be read.".to_owned()],
                         collected: now,
                         measured: nightbell::diagnose::measured::Measured::default(),
+                        surroundings: nightbell::diagnose::surroundings::Surroundings::default(),
                     }
                 }
                 .boxed()

@@ -1,5 +1,7 @@
 //! From a cluster's own answers to a diagnosis, with everything that cannot be read said.
 
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
@@ -14,7 +16,10 @@ use nightbell::watch::Observation;
 use nightbell::watch::kubernetes::client::Clusters;
 use serde_json::{Value, json};
 
+use crate::support::bot::run;
 use crate::support::kube_api::{Fault, JOBS, KubeApi, NODES, PODS};
+use crate::support::prometheus::{self, PrometheusApi};
+use crate::support::runai::{FakeRunai, workload};
 
 const LOGS: &str = "/api/v1/namespaces/runai-nlp/pods";
 const EVENTS: &str = "/api/v1/namespaces/runai-nlp/events";
@@ -247,5 +252,237 @@ async fn without_any_source_or_with_none_that_answers_it_is_an_error() {
     assert!(
         matches!(refused, Err(RemoteError::Unreachable(_))),
         "{refused:?}"
+    );
+}
+
+/// A worker of a gang as a training operator labels it.
+fn worker(index: usize, exit_code: Option<i32>) -> Value {
+    let state = match exit_code {
+        Some(code) => json!({"terminated": {"exitCode": code, "reason": "Error",
+            "startedAt": "2026-11-21T22:00:00Z", "finishedAt": "2026-11-21T22:16:00Z"}}),
+        None => json!({"running": {"startedAt": "2026-11-21T22:00:00Z"}}),
+    };
+    json!({
+        "metadata": {"name": format!("gang-worker-{index}"), "namespace": "runai-nlp", "uid": format!("u{index}"),
+            "creationTimestamp": "2026-11-21T22:00:00Z",
+            "labels": {"training.kubeflow.org/job-name": "gang", "training.kubeflow.org/replica-type": "worker",
+                "training.kubeflow.org/replica-index": index.to_string()}},
+        "spec": {"nodeName": format!("gpu-{index}"), "restartPolicy": "Never",
+            "containers": [{"name": "pytorch", "image": "train:1", "resources": {"limits": {"nvidia.com/gpu": "1"}}}],
+            "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "corpus"}}]},
+        "status": {"phase": if exit_code.is_some() { "Failed" } else { "Running" },
+            "containerStatuses": [{"name": "pytorch", "image": "train:1", "restartCount": 0, "state": state}]},
+    })
+}
+
+#[tokio::test]
+async fn the_rank_that_all_others_wait_for_is_read_in_a_second_round() {
+    let api = KubeApi::start().await;
+    for index in 0..40 {
+        api.put(PODS, worker(index, (index != 17).then_some(1)));
+        let log = if index == 17 {
+            "2026-11-21T22:10:00Z OSError: [Errno 28] No space left on device: '/ckpt/step-900'\n"
+        } else {
+            "2026-11-21T22:16:00Z RuntimeError: Rank 17 failed to pass monitoredBarrier in 1800000 ms\n"
+        };
+        api.answer_text(&format!("{LOGS}/gang-worker-{index}/log"), log);
+    }
+    let settings = Settings {
+        pods: 4,
+        ..Settings::default()
+    };
+    let collector = collector(&api, settings);
+    let found = collector.find_remote(&named("gang"), now()).await.unwrap();
+    let Found::One(key) = found.found else {
+        panic!("{found:?}");
+    };
+    let evidence = collector.collect(&key, now()).await;
+    let read: Vec<&str> = evidence.logs.iter().map(|log| log.pod.as_str()).collect();
+    assert_eq!(
+        read.len(),
+        5,
+        "four first, then the one they name: {read:?}"
+    );
+    assert!(read.contains(&"gang-worker-17"), "{read:?}");
+}
+
+#[tokio::test]
+async fn volumes_quotas_and_changes_around_a_job_are_collected() {
+    let api = KubeApi::start().await;
+    api.put(PODS, worker(0, Some(1)));
+    let mut waiting = worker(1, None);
+    waiting["spec"]["nodeName"] = Value::Null;
+    waiting["status"] = json!({"phase": "Pending"});
+    api.put(PODS, waiting);
+    let namespace = "/api/v1/namespaces/runai-nlp";
+    api.answer(
+        &format!("{namespace}/persistentvolumeclaims/corpus"),
+        json!({"metadata": {"name": "corpus"}, "status": {"phase": "Lost", "capacity": {"storage": "1Ti"}},
+            "spec": {"storageClassName": "fast", "accessModes": ["ReadWriteMany"],
+                "resources": {"requests": {"storage": "1Ti"}}}}),
+    );
+    api.answer(
+        &format!("{namespace}/resourcequotas"),
+        json!({"items": [{"metadata": {"name": "team"}, "status": {
+            "hard": {"requests.nvidia.com/gpu": "8"}, "used": {"requests.nvidia.com/gpu": "7"}}}]}),
+    );
+    let mut pod = worker(0, Some(1));
+    pod["spec"]["containers"][0]["envFrom"] = json!([{"configMapRef": {"name": "settings"}}]);
+    api.answer(&format!("{namespace}/pods/gang-worker-0"), pod);
+    api.answer(
+        &format!("{namespace}/configmaps/settings"),
+        json!({"metadata": {"name": "settings", "creationTimestamp": "2026-01-01T00:00:00Z",
+            "managedFields": [{"time": "2026-11-21T21:59:00Z"}]}, "data": {"password": "hunter2hunter2"}}),
+    );
+    let collector = collector(&api, Settings::default());
+    let found = collector.find_remote(&named("gang"), now()).await.unwrap();
+    let Found::One(key) = found.found else {
+        panic!("{found:?}");
+    };
+    let around = collector.collect(&key, now()).await.surroundings;
+    assert_eq!(around.claims[0].phase, "Lost");
+    let quota = &around.quotas[0];
+    assert_eq!((quota.used, quota.limit), (Some(7.0), Some(8.0)));
+    assert_eq!(around.changes[0].object, "ConfigMap/settings");
+    assert_eq!(around.changes[0].told, "changed");
+    assert!(!serde_json::to_string(&around).unwrap().contains("hunter2"));
+}
+
+#[tokio::test]
+async fn an_xid_that_only_the_exporter_tells_is_found() {
+    let api = KubeApi::start().await;
+    api.put(PODS, worker(3, Some(1)));
+    api.answer_text(
+        &format!("{LOGS}/gang-worker-3/log"),
+        "2026-11-21T22:15:00Z step 900 loss 3.1\n",
+    );
+    let exporter = PrometheusApi::start().await;
+    let labels = [
+        ("UUID", "GPU-a"),
+        ("gpu", "5"),
+        ("Hostname", "gpu-3"),
+        ("exported_pod", "gang-worker-3"),
+        ("exported_namespace", "runai-nlp"),
+    ];
+    let end = "2026-11-21T22:16:30Z".parse().unwrap();
+    exporter.put(
+        "DCGM_FI_DEV_XID_ERRORS",
+        &labels,
+        end,
+        60,
+        &[0.0, 0.0, 79.0, 79.0],
+    );
+    let collector = collector(&api, Settings::default()).with_metrics(Some(exporter.client()));
+    let diagnosis = diagnosed(&collector, "gang").await;
+    assert_eq!(diagnosis.findings[0].cause, "xid_79", "{diagnosis:#?}");
+    exporter.fault(prometheus::Fault::Silence);
+    let again = diagnosed(&collector, "gang").await;
+    assert!(
+        again
+            .missing_evidence
+            .join(" ")
+            .contains("metrics of the GPUs could not be read"),
+        "{again:#?}"
+    );
+}
+
+/// Runs `nightbell troubleshoot` with no service, against these addresses.
+async fn troubleshoot(
+    kube: Option<&KubeApi>,
+    runai: Option<&FakeRunai>,
+    job: &str,
+) -> (i32, Value, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let mut variables = BTreeMap::from([("API_PORT".to_owned(), "1".to_owned())]);
+    if let Some(kube) = kube {
+        let path = folder.path().join("kubeconfig");
+        let config = json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "lab",
+            "clusters": [{"name": "lab", "cluster": {"server": kube.url()}}],
+            "users": [{"name": "u", "user": {"token": "t"}}],
+            "contexts": [{"name": "lab", "context": {"cluster": "lab", "user": "u"}}],
+        });
+        std::fs::write(&path, config.to_string()).unwrap();
+        variables.insert("KUBECONFIG".to_owned(), path.display().to_string());
+    } else {
+        variables.insert("KUBE_ENABLED".to_owned(), "false".to_owned());
+    }
+    if let Some(runai) = runai {
+        for (name, value) in [
+            ("RUNAI_BASE_URL", runai.url.as_str()),
+            ("RUNAI_CLIENT_ID", "nightbell"),
+            ("RUNAI_CLIENT_SECRET", "s3cret"),
+        ] {
+            variables.insert(name.to_owned(), value.to_owned());
+        }
+    }
+    let job = job.to_owned();
+    let (code, output, errors) = tokio::task::spawn_blocking(move || {
+        run(&["troubleshoot", &job, "--json"], folder.path(), &variables)
+    })
+    .await
+    .unwrap();
+    let answer =
+        serde_json::from_str(&output).unwrap_or_else(|error| panic!("{error}: {output}{errors}"));
+    (code, answer, output)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_command_diagnoses_without_a_service_and_stays_within_its_limits() {
+    let api = KubeApi::start().await;
+    for index in 0..60 {
+        api.put(PODS, worker(index, Some(1)));
+        let mut log = String::new();
+        for line in 0..100 {
+            let text = "\u{1f525}\"\\".repeat(2000);
+            let second = line % 60;
+            writeln!(
+                log,
+                "2026-11-21T22:15:{second:02}Z ValueError: {line} password=hunter2hunter2 {text}"
+            )
+            .unwrap();
+        }
+        api.answer_text(&format!("{LOGS}/gang-worker-{index}/log"), &log);
+    }
+    let (code, answer, output) = troubleshoot(Some(&api), None, "gang").await;
+    assert_eq!(code, 0, "{answer}");
+    assert_eq!(answer["state"], "failing");
+    assert!(output.len() < 64 << 10, "{} bytes", output.len());
+    assert!(!output.contains("hunter2"));
+    for finding in answer["findings"].as_array().unwrap() {
+        for evidence in finding["evidence"].as_array().unwrap() {
+            assert!(evidence["line"].as_str().unwrap().chars().count() <= 500);
+        }
+    }
+    let (code, answer, _) = troubleshoot(Some(&api), None, "gnag").await;
+    assert_eq!(code, 1, "{answer}");
+    assert!(answer["error"].is_string());
+    assert_eq!(answer["candidates"][0]["job"], "gang");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_command_asks_run_ai_alone_and_tells_several_candidates() {
+    let runai = FakeRunai::start().await;
+    let mut failed = workload("11111111-1111-4111-8111-111111111111", "Failed");
+    failed["name"] = json!("train-bert");
+    let mut twin = workload("22222222-2222-4222-8222-222222222222", "Failed");
+    twin["name"] = json!("train-bert");
+    twin["namespace"] = json!("runai-other");
+    twin["projectName"] = json!("other");
+    runai.world().workloads = vec![failed, twin];
+    let (code, answer, _) = troubleshoot(None, Some(&runai), "train-bert").await;
+    assert_eq!(code, 1, "{answer}");
+    assert_eq!(
+        answer["candidates"].as_array().unwrap().len(),
+        2,
+        "{answer}"
+    );
+    runai.world().workloads.pop();
+    let (code, answer, _) = troubleshoot(None, Some(&runai), "train-bert").await;
+    assert_eq!(code, 0, "{answer}");
+    assert_eq!(answer["job"], "train-bert");
+    assert!(
+        !answer["missing_evidence"].as_array().unwrap().is_empty(),
+        "{answer}"
     );
 }

@@ -113,6 +113,10 @@ impl KubeApi {
         }
     }
 
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
     pub fn client(&self, name: &str) -> ClusterClient {
         ClusterClient::at(name, self.url.parse().unwrap()).unwrap()
     }

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{Collector, Settings, event_names, plan, tidy, used_nodes};
+use super::{Collector, Part, Settings, event_names, plan, second, take, tidy, used_nodes};
 use crate::diagnose::measured::Measured;
 use crate::diagnose::{ContainerLog, Evidence, HistoryEntry};
 use crate::estate::{Event, JobKey, SharedEstate};
@@ -31,17 +31,20 @@ pub(crate) fn evidence(
     let settings = Settings::default();
     let collector = Collector::new(None, Clusters::default(), estate, settings.clone());
     let mut evidence = collector.known(key, now);
-    for wanted in plan::logs(&evidence, &settings) {
-        let log = answers.logs.iter().find(|log| {
-            (&log.pod, &log.container, log.previous)
-                == (&wanted.pod, &wanted.container, wanted.previous)
-        });
-        if let Some(log) = log {
-            let tail = log.lines.len().saturating_sub(wanted.tail_lines as usize);
-            evidence.logs.push(ContainerLog {
-                lines: log.lines[tail..].to_vec(),
-                ..log.clone()
+    for round in [plan::logs, second::logs] {
+        for wanted in round(&evidence, &settings) {
+            let log = answers.logs.iter().find(|log| {
+                (&log.pod, &log.container, log.previous)
+                    == (&wanted.pod, &wanted.container, wanted.previous)
             });
+            if let Some(log) = log {
+                let tail = log.lines.len().saturating_sub(wanted.tail_lines as usize);
+                let read = ContainerLog {
+                    lines: log.lines[tail..].to_vec(),
+                    ..log.clone()
+                };
+                take(&mut evidence, Part::Log(read));
+            }
         }
     }
     let names = event_names(&evidence);

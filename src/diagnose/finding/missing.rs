@@ -49,7 +49,8 @@ pub(super) fn sentences(case: &Case<'_>, failing: bool, first: &First) -> Vec<St
                         | "NetworkUnavailable"
                 )
             })
-        }) || case.hits.iter().any(|hit| hit.tier == Tier::Node);
+        }) || case.evidence.measured.tells_gpu_health()
+            || case.hits.iter().any(|hit| hit.tier == Tier::Node);
         let ran =
             !case.deaths.is_empty() || case.evidence.pods.iter().any(|pod| pod.phase == "Running");
         if gpu_job && ran && !gpu_source {

@@ -40,6 +40,7 @@ impl Scene {
             missing: Vec::new(),
             collected: at(1800),
             measured: crate::diagnose::measured::Measured::default(),
+            surroundings: crate::diagnose::surroundings::Surroundings::default(),
         })
     }
 

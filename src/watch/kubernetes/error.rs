@@ -87,6 +87,25 @@ impl KubeError {
         cut(&text)
     }
 
+    /// What a role must grant so that this is permitted, where the answer says it: verb and resource.
+    #[must_use]
+    pub fn needs(&self) -> Option<(&str, &str)> {
+        let Self::Forbidden { message } = self else {
+            return None;
+        };
+        // `User "x" cannot list resource "events" in API group "" in the namespace "y"`
+        let (_, rest) = message.split_once(" cannot ")?;
+        let (verb, rest) = rest.split_once(" resource \"")?;
+        let (resource, _) = rest.split_once('"')?;
+        let is_word = |word: &str| {
+            !word.is_empty()
+                && word
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'-' | b'.'))
+        };
+        (is_word(verb) && is_word(resource)).then_some((verb, resource))
+    }
+
     /// True where the same read may succeed a moment later.
     #[must_use]
     pub fn is_transient(&self) -> bool {
@@ -144,6 +163,8 @@ mod tests {
             panic!("403 is forbidden");
         };
         assert!(message.contains("cannot list resource \"pods\""));
+        let error = KubeError::Forbidden { message };
+        assert_eq!(error.needs(), Some(("list", "pods")));
 
         let limited = KubeError::from_answer(429, Some(Duration::from_secs(7)), b"slow down");
         assert_eq!(

@@ -11,5 +11,6 @@ mod health;
 pub mod kinds;
 pub mod logs;
 pub mod slim;
+mod surroundings;
 mod transport;
 pub mod watcher;
