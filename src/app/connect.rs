@@ -9,7 +9,7 @@ use crate::action::executor;
 use crate::chat::slack::{self, SlackClient};
 use crate::config::Config;
 use crate::http::access::Access;
-use crate::http::token::Tokens;
+use crate::http::oidc::{self, Oidc};
 use crate::safety;
 use crate::safety::approvers::Approvers;
 use crate::safety::limits::Limits;
@@ -156,10 +156,15 @@ pub fn executor_settings(config: &Config, demo: bool) -> executor::Settings {
     }
 }
 
-/// Who may use the API: whoever brings a token, or without a secret to check tokens by, this machine only.
+/// Who may use the API: whoever brings a token, or with nothing to check tokens by, this machine only.
 pub fn access(config: &Config) -> Access {
-    match &config.http.jwt_secret {
-        Some(secret) => Access::Tokens(Tokens::new(secret)),
-        None => Access::Loopback,
-    }
+    let oidc = config.http.oidc.as_ref().map(|given| {
+        let mut settings = oidc::Settings::new(given.issuer.clone(), given.audience.clone());
+        if let Some(claims) = &given.claims {
+            settings.claims.clone_from(claims);
+        }
+        settings.roles.clone_from(&given.roles);
+        Oidc::new(settings)
+    });
+    Access::new(config.http.jwt_secret.as_ref(), oidc)
 }

@@ -16,7 +16,9 @@ use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use crate::alert::Severity;
+use crate::desk::Role;
 use crate::detect::Thresholds;
+use crate::http::oidc::is_loopback;
 use reader::Reader;
 use source::{Value, YamlFile};
 
@@ -55,10 +57,20 @@ pub struct Http {
     pub host: IpAddr,
     pub port: u16,
     pub jwt_secret: Option<SecretString>,
-    pub oidc_issuer: Option<Url>,
-    pub oidc_audience: Option<String>,
+    pub oidc: Option<Oidc>,
     /// Where people reach the page, for links in messages.
     pub public_url: Option<Url>,
+}
+
+/// An identity provider whose tokens the API takes.
+#[derive(Clone, Debug)]
+pub struct Oidc {
+    pub issuer: Url,
+    pub audience: String,
+    /// Claims that hold roles or groups; `roles` and `groups` when not given.
+    pub claims: Option<Vec<String>>,
+    /// A role or group of the provider → what it may here.
+    pub roles: BTreeMap<String, Role>,
 }
 
 #[derive(Clone, Debug)]
@@ -307,10 +319,56 @@ fn read_http(r: &mut Reader<'_>) -> Http {
         host,
         port: u16::try_from(r.number("API_PORT", 0..=65_535, 8000)).unwrap_or(8000),
         jwt_secret,
-        oidc_issuer: r.url("OIDC_ISSUER"),
-        oidc_audience: r.text("OIDC_AUDIENCE"),
+        oidc: read_oidc(r),
         public_url: r.url("public_url"),
     }
+}
+
+fn read_oidc(r: &mut Reader<'_>) -> Option<Oidc> {
+    let names = ["OIDC_ISSUER", "OIDC_AUDIENCE"];
+    let [issuer_origin, audience_origin] = names.map(|name| r.origin(name));
+    let issuer = r.url(names[0]);
+    let audience = r.text(names[1]);
+    match (&issuer_origin, &audience_origin) {
+        (Some(_), None) => r.mistake(
+            names[1],
+            "is not set, though OIDC_ISSUER is: without it tokens for other services would be taken",
+        ),
+        (None, Some(_)) => r.mistake(names[0], "is not set, though OIDC_AUDIENCE is"),
+        (Some(_), Some(_)) | (None, None) => {}
+    }
+    if let (Some(url), Some(origin)) = (&issuer, issuer_origin)
+        && url.scheme() != "https"
+        && !is_loopback(url)
+    {
+        r.mistake(
+            origin,
+            "must begin with https://: whoever can change its answers could sign tokens",
+        );
+    }
+    let claims = r.list("oidc.role_claims");
+    let mut roles = BTreeMap::new();
+    for (group, given) in r.section("oidc.roles") {
+        let role = match &given.value {
+            Value::Text(name) => name.parse().ok(),
+            Value::List(_) => None,
+        };
+        match role {
+            Some(role) => {
+                roles.insert(group, role);
+            }
+            None => r.mistake(
+                given.origin,
+                "must be one of viewer, operator, approver, admin",
+            ),
+        }
+    }
+    Some(Oidc {
+        issuer: issuer?,
+        audience: audience?,
+        claims,
+        roles,
+    })
 }
 
 fn read_database(r: &mut Reader<'_>) -> SecretString {
@@ -593,7 +651,7 @@ fn doubts(slack: &Slack, pagerduty: &PagerDuty) -> Vec<String> {
 
 /// Settings that exist but that this version does not act on: said, never swallowed.
 fn read_later(r: &mut Reader<'_>) -> Vec<String> {
-    const LATER: [(&[&str], &str); 11] = [
+    const LATER: [(&[&str], &str); 10] = [
         (
             &[
                 "PAGERDUTY_API_KEY",
@@ -645,7 +703,6 @@ fn read_later(r: &mut Reader<'_>) -> Vec<String> {
             &["OPENAI_API_KEY", "OPENAI_BASE_URL", "MODEL_NAME"],
             "a language model",
         ),
-        (&["OIDC_ISSUER", "OIDC_AUDIENCE"], "OIDC tokens"),
     ];
     let mut notes = Vec::new();
     for (names, what) in LATER {

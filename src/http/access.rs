@@ -1,4 +1,4 @@
-//! Who is let in. With `JWT_SECRET`: who brings a token. Without: this machine only, and no foreign page in its browser.
+//! Who is let in. With `JWT_SECRET` or an identity provider: who brings a token. Without: this machine only, and no foreign page in its browser.
 
 use std::net::SocketAddr;
 
@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use secrecy::SecretString;
 
 use super::Shared;
+use super::oidc::{Oidc, OidcError};
 use super::problem::Problem;
 use super::token::{Role, Tokens};
 use crate::desk::{Principal, Standing, Surface};
@@ -31,14 +32,27 @@ pub enum Access {
     /// Whoever sits at this machine, as `local`.
     Loopback,
     /// Whoever brings a token.
-    Tokens(Tokens),
+    Tokens(Issuers),
+}
+
+/// Whose tokens are taken.
+#[derive(Clone, Debug, Default)]
+pub struct Issuers {
+    /// Ours, signed with `JWT_SECRET`.
+    pub own: Option<Tokens>,
+    /// Those of an identity provider.
+    pub oidc: Option<Oidc>,
 }
 
 impl Access {
-    /// By tokens if there is a secret to sign them with, else from this machine only.
+    /// By tokens if there is a secret to sign them with or a provider that does, else from this machine only.
     #[must_use]
-    pub fn new(jwt_secret: Option<&SecretString>) -> Self {
-        jwt_secret.map_or(Self::Loopback, |secret| Self::Tokens(Tokens::new(secret)))
+    pub fn new(jwt_secret: Option<&SecretString>, oidc: Option<Oidc>) -> Self {
+        let own = jwt_secret.map(Tokens::new);
+        if own.is_none() && oidc.is_none() {
+            return Self::Loopback;
+        }
+        Self::Tokens(Issuers { own, oidc })
     }
 }
 
@@ -70,7 +84,7 @@ pub(super) async fn admit(
 ) -> Response {
     let caller = match &shared.access {
         Access::Loopback => local(&request),
-        Access::Tokens(tokens) => bearer(tokens, request.headers(), Timestamp::now()),
+        Access::Tokens(issuers) => bearer(issuers, request.headers(), Timestamp::now()).await,
     };
     match caller.and_then(|caller| same_origin(&request).map(|()| caller)) {
         Ok(caller) => {
@@ -98,7 +112,8 @@ pub(super) async fn from_here(
 }
 
 fn local(request: &Request) -> Result<Caller, Problem> {
-    const WAY_OUT: &str = "without JWT_SECRET nightbell answers its own machine only";
+    const WAY_OUT: &str =
+        "without JWT_SECRET or OIDC_ISSUER nightbell answers its own machine only";
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
     // A listener for both families sees IPv4 peers as mapped addresses.
     if !peer.is_some_and(|ConnectInfo(peer)| peer.ip().to_canonical().is_loopback()) {
@@ -134,7 +149,8 @@ fn local(request: &Request) -> Result<Caller, Problem> {
     })
 }
 
-fn bearer(tokens: &Tokens, headers: &HeaderMap, now: Timestamp) -> Result<Caller, Problem> {
+/// The caller that a token speaks for. How it is signed says whose it is: ours by a shared secret, a provider's never.
+async fn bearer(issuers: &Issuers, headers: &HeaderMap, now: Timestamp) -> Result<Caller, Problem> {
     let mut given = headers.get_all(header::AUTHORIZATION).iter();
     let token = match (given.next(), given.next()) {
         (Some(value), None) => value
@@ -146,24 +162,55 @@ fn bearer(tokens: &Tokens, headers: &HeaderMap, now: Timestamp) -> Result<Caller
         _ => None,
     };
     let Some(token) = token else {
-        return Err(Problem::unauthorized(
-            "bring a token: `Authorization: Bearer …` (`nightbell token` makes one)",
-        ));
+        return Err(Problem::unauthorized(match (&issuers.own, &issuers.oidc) {
+            (Some(_), None) => {
+                "bring a token: `Authorization: Bearer …` (`nightbell token` makes one)"
+            }
+            (Some(_), Some(_)) => {
+                "bring a token: `Authorization: Bearer …`, of the identity provider or made by `nightbell token`"
+            }
+            (None, _) => "bring a token of the identity provider: `Authorization: Bearer …`",
+        }));
     };
-    let claims = tokens.check(token, now).map_err(|error| {
-        tracing::info!(%error, "refused a token");
-        // What exactly is wrong with it would help only who forges one.
-        Problem::unauthorized("the token is not valid, or no longer")
-    })?;
+    let (user, role) = believed(issuers, token, now).await?;
     Ok(Caller {
         principal: Principal {
             surface: Surface::Api,
-            user: claims.sub,
+            user,
             team: None,
-            standing: Standing::Token(claims.role),
+            standing: Standing::Token(role),
         },
-        role: claims.role,
+        role,
     })
+}
+
+/// Subject and role of a good token. What exactly is wrong with another would help only who forges one.
+async fn believed(
+    issuers: &Issuers,
+    token: &str,
+    now: Timestamp,
+) -> Result<(String, Role), Problem> {
+    const REFUSED: &str = "the token is not valid, or no longer";
+    let own = issuers.own.as_ref().map(|tokens| tokens.check(token, now));
+    match (own, &issuers.oidc) {
+        (Some(Ok(claims)), _) => Ok((claims.sub, claims.role)),
+        (_, Some(oidc)) => match oidc.check(token, now).await {
+            // A name apart: the subjects of our own tokens are not the provider's.
+            Ok(subject) => Ok((format!("oidc:{}", subject.subject), subject.role)),
+            Err(error @ OidcError::Refused(_)) => {
+                tracing::info!(%error, "refused a token of the identity provider");
+                Err(Problem::unauthorized(REFUSED))
+            }
+            Err(OidcError::Unavailable) => Err(Problem::unavailable(
+                "the identity provider did not answer, so the token cannot be checked; ask again",
+            )),
+        },
+        (Some(Err(error)), None) => {
+            tracing::info!(%error, "refused a token");
+            Err(Problem::unauthorized(REFUSED))
+        }
+        (None, None) => Err(Problem::unauthorized(REFUSED)),
+    }
 }
 
 /// Refuses what a page of another origin makes a browser send.

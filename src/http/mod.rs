@@ -10,6 +10,7 @@ mod extract;
 mod health;
 mod limit;
 mod metrics;
+pub mod oidc;
 mod page;
 mod problem;
 mod stream;

@@ -87,13 +87,13 @@ async fn surroundings(access: Access) -> Surroundings {
 }
 
 async fn open() -> Surroundings {
-    surroundings(Access::new(None)).await
+    surroundings(Access::new(None, None)).await
 }
 
 async fn with_tokens() -> (Surroundings, Tokens) {
     let secret = SecretString::from(SECRET.to_owned());
     let tokens = Tokens::new(&secret);
-    (surroundings(Access::new(Some(&secret))).await, tokens)
+    (surroundings(Access::new(Some(&secret), None)).await, tokens)
 }
 
 fn answer(command: &Command) -> Answer {

@@ -22,6 +22,7 @@ mod kube_watch;
 mod metrics;
 mod monitoring;
 mod notify;
+mod oidc;
 mod pipeline;
 mod retention;
 mod runai_client;

@@ -1,0 +1,540 @@
+//! Access tokens of an identity provider (OpenID Connect): its keys are found by discovery, kept, and asked for again
+//! when a token names one that is not known.
+//!
+//! Only RS256 and ES256 are taken, and each only with a key of its own kind, so that a token signed with a public key
+//! as if it were a shared secret, or not signed at all, is refused. The provider being slow or gone keeps nobody out
+//! whose key is known.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jiff::Timestamp;
+use ring::signature::{
+    ECDSA_P256_SHA256_FIXED, RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents, UnparsedPublicKey,
+};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+use url::{Host, Url};
+
+use crate::desk::Role;
+
+/// Clocks of two machines may differ by this much.
+const LEEWAY_SECONDS: i64 = 30;
+/// The largest token that is looked at; providers that list hundreds of groups stay below.
+const TOKEN_BYTES: usize = 16 * 1024;
+/// The largest answer of the provider that is read.
+const ANSWER_BYTES: usize = 512 * 1024;
+/// Keys of one provider that are kept; providers have two or three.
+const KEYS: usize = 64;
+/// One answer of the provider.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Which provider is believed, and what its groups may.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub issuer: Url,
+    /// Tokens for others are refused.
+    pub audience: String,
+    /// Claims that hold roles or groups: `roles`, or a path such as `realm_access.roles`.
+    pub claims: Vec<String>,
+    /// A value of those claims → the role that it grants. Who has none of them reads.
+    pub roles: BTreeMap<String, Role>,
+    /// At most one question to the provider in so much time, whatever tokens name.
+    pub refresh_gap: Duration,
+    /// Keys older than this are asked for again; they serve on while the provider is silent.
+    pub fresh_for: Duration,
+}
+
+impl Settings {
+    #[must_use]
+    pub fn new(issuer: Url, audience: String) -> Self {
+        Self {
+            issuer,
+            audience,
+            claims: vec!["roles".to_owned(), "groups".to_owned()],
+            roles: BTreeMap::new(),
+            refresh_gap: Duration::from_secs(30),
+            fresh_for: Duration::from_hours(1),
+        }
+    }
+}
+
+/// Who a good token speaks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subject {
+    pub subject: String,
+    pub role: Role,
+}
+
+/// Why a token is not taken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OidcError {
+    /// The token is not good. The reason is for the log.
+    #[error("{0}")]
+    Refused(&'static str),
+    /// Nothing is known of its key, and the provider did not answer.
+    #[error("the identity provider did not give its keys")]
+    Unavailable,
+}
+
+/// Checks tokens of one provider. Cheap to clone.
+#[derive(Clone)]
+pub struct Oidc {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    settings: Settings,
+    http: reqwest::Client,
+    keys: RwLock<KeySet>,
+    /// When the provider was asked last; held while it is asked.
+    asking: Mutex<Option<Instant>>,
+}
+
+#[derive(Clone, Default)]
+struct KeySet {
+    keys: Arc<[Key]>,
+    learnt: Option<Instant>,
+}
+
+struct Key {
+    id: Option<String>,
+    public: PublicKey,
+}
+
+enum PublicKey {
+    Rsa {
+        n: Vec<u8>,
+        e: Vec<u8>,
+    },
+    /// An uncompressed point of P-256.
+    P256(Vec<u8>),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Algorithm {
+    Rs256,
+    Es256,
+}
+
+#[derive(Deserialize)]
+struct Header {
+    alg: String,
+    kid: Option<String>,
+    /// Extensions that must be understood; none is.
+    crit: Option<Value>,
+}
+
+#[derive(Deserialize)]
+struct Claims {
+    iss: String,
+    sub: Option<String>,
+    aud: Option<Audience>,
+    exp: Option<f64>,
+    nbf: Option<f64>,
+    #[serde(flatten)]
+    more: BTreeMap<String, Value>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Audience {
+    One(String),
+    Several(Vec<String>),
+}
+
+#[derive(Deserialize)]
+struct Discovery {
+    issuer: String,
+    jwks_uri: Url,
+}
+
+#[derive(Deserialize)]
+struct Jwks {
+    keys: Vec<Value>,
+}
+
+#[derive(Deserialize)]
+struct Jwk {
+    kty: String,
+    kid: Option<String>,
+    #[serde(rename = "use")]
+    purpose: Option<String>,
+    alg: Option<String>,
+    crv: Option<String>,
+    n: Option<String>,
+    e: Option<String>,
+    x: Option<String>,
+    y: Option<String>,
+}
+
+/// Why the provider's keys could not be had; for the log.
+#[derive(Debug, thiserror::Error)]
+enum ProviderError {
+    #[error("the identity provider did not answer")]
+    Unreachable(#[source] reqwest::Error),
+    #[error("the identity provider answered with HTTP {0}")]
+    Status(u16),
+    #[error("the identity provider's answer is too large")]
+    TooLarge,
+    #[error("the identity provider's answer is not what it should be")]
+    Malformed(#[source] serde_json::Error),
+    #[error("the identity provider calls itself {0}, not OIDC_ISSUER")]
+    OtherIssuer(String),
+    #[error("the identity provider's keys are not at an https address")]
+    Insecure,
+}
+
+impl std::fmt::Debug for Oidc {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Oidc")
+            .field("issuer", &self.inner.settings.issuer.as_str())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Oidc {
+    /// Makes the checker; nothing is called until the first token comes.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        let mut builder = reqwest::Client::builder()
+            .timeout(TIMEOUT)
+            .connect_timeout(TIMEOUT)
+            // Following would let the provider's answer point anywhere.
+            .redirect(reqwest::redirect::Policy::none())
+            .user_agent(concat!("nightbell/", env!("CARGO_PKG_VERSION")));
+        if is_loopback(&settings.issuer) {
+            builder = builder.no_proxy();
+        }
+        let http = builder
+            .build()
+            .expect("the TLS provider is installed and all options are constants");
+        Self {
+            inner: Arc::new(Inner {
+                settings,
+                http,
+                keys: RwLock::default(),
+                asking: Mutex::default(),
+            }),
+        }
+    }
+
+    /// Who a token speaks for, if it is of our provider, for us, and good at `now`.
+    ///
+    /// # Errors
+    /// When it is not, or when nobody can tell because the provider is silent.
+    pub async fn check(&self, token: &str, now: Timestamp) -> Result<Subject, OidcError> {
+        let parts = Parts::of(token)?;
+        let claims: Claims = json(parts.claims)?;
+        // Looked at before the signature only so that tokens of others cause no question to our provider.
+        if !same_issuer(&claims.iss, self.inner.settings.issuer.as_str()) {
+            return Err(OidcError::Refused("it is of another issuer"));
+        }
+        self.inner.verify(&parts).await?;
+        let settings = &self.inner.settings;
+        let subject = claims.good_for(&settings.audience, now)?;
+        Ok(Subject {
+            subject,
+            role: role(&claims.more, settings),
+        })
+    }
+}
+
+/// A token taken apart; nothing is believed yet.
+struct Parts<'t> {
+    algorithm: Algorithm,
+    key_id: Option<String>,
+    claims: &'t str,
+    /// What the signature is over.
+    signed: &'t str,
+    signature: Vec<u8>,
+}
+
+impl<'t> Parts<'t> {
+    fn of(token: &'t str) -> Result<Self, OidcError> {
+        if token.len() > TOKEN_BYTES {
+            return Err(OidcError::Refused("it is too large"));
+        }
+        let malformed = || OidcError::Refused("it is no signed token");
+        let (signed, signature) = token.rsplit_once('.').ok_or_else(malformed)?;
+        let (header, claims) = signed.split_once('.').ok_or_else(malformed)?;
+        let header: Header = json(header)?;
+        if header.crit.is_some() {
+            return Err(OidcError::Refused("it asks for an extension"));
+        }
+        let algorithm = match header.alg.as_str() {
+            "RS256" => Algorithm::Rs256,
+            "ES256" => Algorithm::Es256,
+            _ => {
+                return Err(OidcError::Refused(
+                    "it is signed by neither RS256 nor ES256",
+                ));
+            }
+        };
+        Ok(Self {
+            algorithm,
+            key_id: header.kid,
+            claims,
+            signed,
+            signature: URL_SAFE_NO_PAD.decode(signature).map_err(|_| malformed())?,
+        })
+    }
+}
+
+fn json<T: DeserializeOwned>(part: &str) -> Result<T, OidcError> {
+    URL_SAFE_NO_PAD
+        .decode(part)
+        .ok()
+        .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+        .ok_or(OidcError::Refused("it is no signed token"))
+}
+
+impl Claims {
+    /// The subject, if the token is for `audience` and good at `now`.
+    fn good_for(&self, audience: &str, now: Timestamp) -> Result<String, OidcError> {
+        let is_for_us = match &self.aud {
+            Some(Audience::One(one)) => one == audience,
+            Some(Audience::Several(several)) => several.iter().any(|one| one == audience),
+            None => false,
+        };
+        if !is_for_us {
+            return Err(OidcError::Refused("it is for another audience"));
+        }
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "seconds since 1970 fit into a double for millions of years"
+        )]
+        let seconds = |shift: i64| now.as_second().saturating_add(shift) as f64;
+        // A missing or odd number compares as no.
+        if !self.exp.is_some_and(|exp| exp > seconds(-LEEWAY_SECONDS)) {
+            return Err(OidcError::Refused("it is over"));
+        }
+        if self.nbf.is_some_and(|nbf| nbf > seconds(LEEWAY_SECONDS)) {
+            return Err(OidcError::Refused("it is not good yet"));
+        }
+        match self.sub.as_deref().map(str::trim) {
+            Some(subject) if !subject.is_empty() => Ok(subject.to_owned()),
+            Some(_) | None => Err(OidcError::Refused("it names nobody")),
+        }
+    }
+}
+
+/// The highest role that the claims grant.
+fn role(claims: &BTreeMap<String, Value>, settings: &Settings) -> Role {
+    let granted = settings.claims.iter().flat_map(|path| held(claims, path));
+    granted
+        .filter_map(|value| settings.roles.get(value).copied())
+        .max()
+        .unwrap_or(Role::Viewer)
+}
+
+/// The texts that a claim holds. The name as it stands comes first, as some providers name claims by URLs.
+fn held<'c>(claims: &'c BTreeMap<String, Value>, path: &str) -> Vec<&'c str> {
+    let whole = claims.get(path);
+    let found = whole.or_else(|| {
+        let mut steps = path.split('.');
+        let first = claims.get(steps.next()?)?;
+        steps.try_fold(first, |value, step| value.get(step))
+    });
+    match found {
+        Some(Value::String(one)) => vec![one],
+        Some(Value::Array(several)) => several.iter().filter_map(Value::as_str).collect(),
+        Some(_) | None => Vec::new(),
+    }
+}
+
+impl Inner {
+    async fn verify(&self, parts: &Parts<'_>) -> Result<(), OidcError> {
+        let known = self.known();
+        let is_fresh = known
+            .learnt
+            .is_some_and(|at| at.elapsed() < self.settings.fresh_for);
+        if is_fresh && let Some(verdict) = known.judge(parts) {
+            return verdict;
+        }
+        let is_told = self.refresh(known.learnt).await;
+        match (self.known().judge(parts), is_told) {
+            (Some(verdict), _) => verdict,
+            (None, true) => Err(OidcError::Refused("its key is not one of the provider's")),
+            (None, false) => Err(OidcError::Unavailable),
+        }
+    }
+
+    fn known(&self) -> KeySet {
+        self.keys
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Asks the provider for its keys, unless that was done since `seen` or just now. Whether any keys are known.
+    async fn refresh(&self, seen: Option<Instant>) -> bool {
+        let mut asked = self.asking.lock().await;
+        let known = self.known();
+        let is_newer = known.learnt != seen;
+        let is_early = asked.is_some_and(|at| at.elapsed() < self.settings.refresh_gap);
+        if is_newer || is_early {
+            return known.learnt.is_some();
+        }
+        *asked = Some(Instant::now());
+        match self.ask().await {
+            Ok(keys) => {
+                tracing::info!(keys = keys.len(), "the identity provider gave its keys");
+                let learnt = Some(Instant::now());
+                let set = KeySet {
+                    keys: keys.into(),
+                    learnt,
+                };
+                *self.keys.write().unwrap_or_else(PoisonError::into_inner) = set;
+                true
+            }
+            Err(error) => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "cannot ask the identity provider for its keys"
+                );
+                known.learnt.is_some()
+            }
+        }
+    }
+
+    async fn ask(&self) -> Result<Vec<Key>, ProviderError> {
+        let issuer = self.settings.issuer.as_str().trim_end_matches('/');
+        let address = format!("{issuer}/.well-known/openid-configuration");
+        let discovery: Discovery = self.read(&address).await?;
+        if !same_issuer(&discovery.issuer, issuer) {
+            return Err(ProviderError::OtherIssuer(discovery.issuer));
+        }
+        let is_safe = discovery.jwks_uri.scheme() == "https"
+            || (is_loopback(&self.settings.issuer) && is_loopback(&discovery.jwks_uri));
+        if !is_safe {
+            return Err(ProviderError::Insecure);
+        }
+        let jwks: Jwks = self.read(discovery.jwks_uri.as_str()).await?;
+        // Keys of kinds that we do not use are no mistake.
+        Ok(jwks.keys.into_iter().filter_map(key).take(KEYS).collect())
+    }
+
+    async fn read<T: DeserializeOwned>(&self, address: &str) -> Result<T, ProviderError> {
+        let mut answer = self
+            .http
+            .get(address)
+            .send()
+            .await
+            .map_err(ProviderError::Unreachable)?;
+        if !answer.status().is_success() {
+            return Err(ProviderError::Status(answer.status().as_u16()));
+        }
+        let mut body = Vec::new();
+        while let Some(chunk) = answer.chunk().await.map_err(ProviderError::Unreachable)? {
+            if body.len() + chunk.len() > ANSWER_BYTES {
+                return Err(ProviderError::TooLarge);
+            }
+            body.extend_from_slice(&chunk);
+        }
+        serde_json::from_slice(&body).map_err(ProviderError::Malformed)
+    }
+}
+
+impl KeySet {
+    /// Whether the signature is of the key that the token names; `None` when no such key is known.
+    fn judge(&self, parts: &Parts<'_>) -> Option<Result<(), OidcError>> {
+        let mut candidates = self
+            .keys
+            .iter()
+            .filter(|key| {
+                key.public.algorithm() == parts.algorithm
+                    && (parts.key_id.is_none() || key.id == parts.key_id)
+            })
+            .peekable();
+        candidates.peek()?;
+        let is_signed = candidates.any(|key| {
+            key.public
+                .has_signed(parts.signed.as_bytes(), &parts.signature)
+        });
+        if is_signed {
+            return Some(Ok(()));
+        }
+        // A token that names no key may be of one that is not known yet.
+        parts
+            .key_id
+            .is_some()
+            .then_some(Err(OidcError::Refused("its signature does not fit")))
+    }
+}
+
+impl PublicKey {
+    fn algorithm(&self) -> Algorithm {
+        match self {
+            Self::Rsa { .. } => Algorithm::Rs256,
+            Self::P256(_) => Algorithm::Es256,
+        }
+    }
+
+    fn has_signed(&self, message: &[u8], signature: &[u8]) -> bool {
+        match self {
+            Self::Rsa { n, e } => RsaPublicKeyComponents { n, e }
+                .verify(&RSA_PKCS1_2048_8192_SHA256, message, signature)
+                .is_ok(),
+            Self::P256(point) => UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point)
+                .verify(message, signature)
+                .is_ok(),
+        }
+    }
+}
+
+/// A key of the provider, if it is of a kind that we use.
+fn key(value: Value) -> Option<Key> {
+    let jwk: Jwk = serde_json::from_value(value).ok()?;
+    if jwk.purpose.is_some_and(|purpose| purpose != "sig") {
+        return None;
+    }
+    let number = |text: &Option<String>| URL_SAFE_NO_PAD.decode(text.as_ref()?).ok();
+    let is_for = |name: &str| jwk.alg.as_ref().is_none_or(|alg| alg == name);
+    let public = match (jwk.kty.as_str(), jwk.crv.as_deref()) {
+        ("RSA", _) if is_for("RS256") => PublicKey::Rsa {
+            n: unpadded(number(&jwk.n)?),
+            e: unpadded(number(&jwk.e)?),
+        },
+        ("EC", Some("P-256")) if is_for("ES256") => {
+            let (x, y) = (number(&jwk.x)?, number(&jwk.y)?);
+            if x.len() != 32 || y.len() != 32 {
+                return None;
+            }
+            PublicKey::P256([vec![4], x, y].concat())
+        }
+        _ => return None,
+    };
+    Some(Key {
+        id: jwk.kid,
+        public,
+    })
+}
+
+/// Some providers write numbers with zeros in front, which the check of RSA does not take.
+fn unpadded(number: Vec<u8>) -> Vec<u8> {
+    let zeros = number.iter().take_while(|byte| **byte == 0).count();
+    number[zeros..].to_vec()
+}
+
+/// A parsed address ends in a slash where the provider may write none.
+fn same_issuer(one: &str, other: &str) -> bool {
+    one.trim_end_matches('/') == other.trim_end_matches('/')
+}
+
+/// Whether an address is of this machine, where plain HTTP is no risk.
+#[must_use]
+pub fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost",
+        None => false,
+    }
+}
