@@ -200,11 +200,26 @@ async fn in_time(request: Request, next: Next) -> Response {
     }
 }
 
+/// Paths that users expect and this version does not have, so that nobody looks for a mistake of their own.
+const NOT_BUILT: [(&str, &str); 5] = [
+    ("/api/v1/ai/", "learning which action to take"),
+    ("/api/v1/runbooks", "runbooks"),
+    ("/api/v1/monitoring/logs", "log files as a source"),
+    ("/api/v1/logs/", "log files as a source"),
+    ("/webhooks/", "incoming webhooks"),
+];
+
 async fn nowhere(request: Request) -> Problem {
-    Problem::not_found(format!(
-        "nothing is at {}; /docs lists what is",
-        request.uri().path()
-    ))
+    let path = request.uri().path();
+    let expected = NOT_BUILT
+        .iter()
+        .find(|(prefix, _)| path.starts_with(prefix));
+    if let Some((_, what)) = expected {
+        return Problem::not_built(format!(
+            "this version does not have {what} yet; /docs lists what it has"
+        ));
+    }
+    Problem::not_found(format!("nothing is at {path}; /docs lists what is"))
 }
 
 async fn wrong_method(request: Request) -> Problem {

@@ -816,3 +816,83 @@ async fn read_until(stream: &mut reqwest::Response, heard: &mut String, wanted: 
         .await
         .unwrap_or_else(|_| panic!("no {wanted} in {heard}"));
 }
+
+#[tokio::test]
+async fn silences_are_the_desks_and_need_an_operator() {
+    let bot = open().await;
+    let wanted = json!({ "alert": 17, "duration_seconds": 7_200 });
+    assert_eq!(
+        bot.status(post("/api/v1/silences", &wanted)).await,
+        StatusCode::OK
+    );
+    assert_eq!(bot.status(get("/api/v1/silences")).await, StatusCode::OK);
+    let removal = request("DELETE", "/api/v1/silences/17", LOCAL, &[], "");
+    assert_eq!(bot.status(removal).await, StatusCode::OK);
+    assert_eq!(
+        bot.commands(),
+        [
+            Command::Silence {
+                alert: "17".to_owned(),
+                duration_seconds: 7_200
+            },
+            Command::ListSilences,
+            Command::RemoveSilence {
+                alert: "17".to_owned()
+            },
+        ]
+    );
+    for wrong in [
+        json!({ "alert": 17, "duration_seconds": 0 }),
+        json!({ "alert": 17, "duration_seconds": -1 }),
+        json!({ "alert": 17 }),
+        json!({ "alert": 17, "duration_seconds": 60, "until": "tomorrow" }),
+    ] {
+        let (status, _) = problem(bot.send(post("/api/v1/silences", &wrong)).await).await;
+        assert!((400..500).contains(&status), "{wrong}: {status}");
+    }
+
+    let (bot, tokens) = with_tokens().await;
+    let token = tokens
+        .issue(
+            "mira",
+            Role::Viewer,
+            Duration::from_mins(1),
+            Timestamp::now(),
+        )
+        .unwrap();
+    let bearer = format!("Bearer {token}");
+    let headers = [
+        ("authorization", bearer.as_str()),
+        ("content-type", "application/json"),
+    ];
+    let asked = request(
+        "POST",
+        "/api/v1/silences",
+        OTHER_MACHINE,
+        &headers,
+        &wanted.to_string(),
+    );
+    let (status, detail) = problem(bot.send(asked).await).await;
+    assert_eq!(status, 403);
+    assert!(detail.contains("operator"), "{detail}");
+}
+
+#[tokio::test]
+async fn what_is_not_built_says_so_and_is_not_taken_for_a_mistake_of_the_asker() {
+    let bot = open().await;
+    for (method, path) in [
+        ("POST", "/api/v1/ai/retrain"),
+        ("GET", "/api/v1/ai/learning-stats"),
+        ("GET", "/api/v1/runbooks"),
+        ("GET", "/api/v1/monitoring/logs"),
+        ("POST", "/api/v1/logs/polling/start"),
+        ("POST", "/webhooks/alertmanager"),
+    ] {
+        let asked = request(method, path, LOCAL, &[], "");
+        let (status, detail) = problem(bot.send(asked).await).await;
+        assert_eq!(status, 501, "{path}");
+        assert!(detail.contains("this version does not have"), "{detail}");
+    }
+    let (status, _) = problem(bot.send(get("/api/v1/airports")).await).await;
+    assert_eq!(status, 404);
+}

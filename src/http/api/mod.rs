@@ -9,10 +9,11 @@ pub(super) mod emergency;
 pub(super) mod jobs;
 pub(super) mod monitoring;
 pub(super) mod overview;
+pub(super) mod silences;
 pub(super) mod sources;
 
 use axum::Router;
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -35,6 +36,8 @@ pub(super) fn routes() -> Router<Shared> {
         .route("/alerts/{number}/resolve", post(alerts::resolve))
         .route("/alerts/{number}/silence", post(alerts::silence))
         .route("/incidents", get(alerts::incidents))
+        .route("/silences", get(silences::list).post(silences::create))
+        .route("/silences/{number}", delete(silences::remove))
         .route("/jobs", get(jobs::list))
         .route("/jobs/{namespace}/{name}", get(jobs::show))
         .route("/jobs/{namespace}/{name}/logs", get(jobs::logs))
