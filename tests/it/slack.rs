@@ -464,6 +464,33 @@ async fn forged_old_and_future_requests_are_refused_bare() {
 }
 
 #[tokio::test]
+async fn a_body_that_never_ends_or_is_too_large_is_given_up() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let database = sqlite().await;
+    let (inbox, _writer) = Inbox::new(database.store.clone());
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("a bound address");
+    let router = http::router(inbox, &SecretString::from(SIGNING_SECRET));
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    for (length, status) in [(100, "408"), (4 << 20, "413")] {
+        let mut socket = tokio::net::TcpStream::connect(address)
+            .await
+            .expect("a connection");
+        let head = format!(
+            "POST /slack/events HTTP/1.1\r\nhost: nightbell\r\ncontent-length: {length}\r\n\r\nhalf"
+        );
+        socket.write_all(head.as_bytes()).await.expect("sent");
+        let mut answer = [0; 64];
+        let read = tokio::time::timeout(Duration::from_secs(20), socket.read(&mut answer))
+            .await
+            .expect("an answer within the time limit")
+            .expect("an answer");
+        let answer = String::from_utf8_lossy(&answer[..read]).into_owned();
+        assert!(answer.contains(status), "{answer}");
+    }
+}
+
+#[tokio::test]
 async fn slack_may_ask_whether_the_address_is_ours() {
     let bot = Bot::over_http().await;
     let challenge = json!({"type": "url_verification", "token": "x", "challenge": "abc123"});

@@ -1,19 +1,24 @@
 //! Slack over HTTP: verify the bytes, record, acknowledge. No work is done before the answer.
 
+use std::time::Duration;
+
 use axum::Router;
-use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, State};
+use axum::body::{Bytes, HttpBody as _};
+use axum::extract::{DefaultBodyLimit, FromRequest, Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use jiff::Timestamp;
 use secrecy::SecretString;
+use tokio::time::timeout;
 use tracing::{info, warn};
 
 use super::door::{self, Heard, Malformed};
 use super::inbox::{Inbox, Receipt};
 use super::signature::{Refusal, Verifier};
 
+/// How long a body may take to come. Slack wants its answer in three seconds; whoever sends slower is not Slack.
+const BODY_WITHIN: Duration = Duration::from_secs(2);
 /// The largest body taken. Slack's payloads carry the whole message whose button was pressed.
 const BODY_LIMIT: usize = 1024 * 1024;
 
@@ -36,7 +41,26 @@ pub fn router(inbox: Inbox, signing_secret: &SecretString) -> Router {
         })
 }
 
-async fn events(State(door): State<Door>, headers: HeaderMap, body: Bytes) -> Response {
+/// The bytes of a body that came whole and in time; else the refusal.
+struct Whole(Bytes);
+
+impl<S: Send + Sync> FromRequest<S> for Whole {
+    type Rejection = Response;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Response> {
+        // What says itself that it is too large is not waited for.
+        if request.body().size_hint().lower() > BODY_LIMIT as u64 {
+            return Err(StatusCode::PAYLOAD_TOO_LARGE.into_response());
+        }
+        match timeout(BODY_WITHIN, Bytes::from_request(request, state)).await {
+            Ok(Ok(bytes)) => Ok(Self(bytes)),
+            Ok(Err(refusal)) => Err(refusal.into_response()),
+            Err(_) => Err(StatusCode::REQUEST_TIMEOUT.into_response()),
+        }
+    }
+}
+
+async fn events(State(door): State<Door>, headers: HeaderMap, Whole(body): Whole) -> Response {
     let read = |body: &[u8]| {
         std::str::from_utf8(body)
             .map_err(|_| Malformed)
@@ -45,11 +69,15 @@ async fn events(State(door): State<Door>, headers: HeaderMap, body: Bytes) -> Re
     door.take(&headers, &body, read).await
 }
 
-async fn interactions(State(door): State<Door>, headers: HeaderMap, body: Bytes) -> Response {
+async fn interactions(
+    State(door): State<Door>,
+    headers: HeaderMap,
+    Whole(body): Whole,
+) -> Response {
     door.take(&headers, &body, door::interaction_form).await
 }
 
-async fn commands(State(door): State<Door>, headers: HeaderMap, body: Bytes) -> Response {
+async fn commands(State(door): State<Door>, headers: HeaderMap, Whole(body): Whole) -> Response {
     // The probe for the certificate may come unsigned, and does nothing.
     if door::is_probe_form(&body) {
         return StatusCode::OK.into_response();
