@@ -218,9 +218,21 @@ impl Desk {
     /// Collects and analyzes; the diagnosis, and the report as an answer.
     pub(super) async fn diagnose(&self, key: JobKey, now: Timestamp) -> (Diagnosis, Answer) {
         let evidence = (self.collect)(key.clone(), now).await;
-        let diagnosis = (self.analyze)(&evidence);
+        let (_, diagnosis) = self.weigh(evidence).await;
         let told = diagnosis_answer(&diagnosis, self.settings.demo);
         (diagnosis, told)
+    }
+
+    /// Analyzes on a thread of its own: thousands of log lines against hundreds of rules would hold up everybody else.
+    async fn weigh(&self, evidence: Evidence) -> (Evidence, Diagnosis) {
+        let analyze = self.analyze.clone();
+        let weighed = tokio::task::spawn_blocking(move || {
+            let diagnosis = analyze(&evidence);
+            (evidence, diagnosis)
+        });
+        weighed
+            .await
+            .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
     }
 
     pub(super) async fn show_logs(&self, query: &JobQuery, now: Timestamp) -> Answer {
@@ -259,7 +271,7 @@ impl Desk {
             );
         }
         let evidence = (self.collect)(key.clone(), now).await;
-        let diagnosis = (self.analyze)(&evidence);
+        let (evidence, diagnosis) = self.weigh(evidence).await;
         let mut sentences: Vec<String> = evidence
             .pending_messages
             .iter()
