@@ -9,6 +9,7 @@ use crate::chat::card::Card;
 use crate::chat::terminal::{self, Style};
 use crate::desk::Answer;
 use crate::redact;
+use crate::watch::kubernetes::connect::ConnectError;
 
 /// Columns when the terminal does not say.
 const WIDTH: usize = 100;
@@ -109,6 +110,10 @@ pub(super) fn failure(global: &Global, failed: &Failed) -> Exit {
     }
     match failed {
         Failed::Configuration(_) | Failed::Usage(_) => Exit::Usage,
+        // Contexts and certificates are settings too, though they are read only when the clients are made.
+        Failed::Other(error) if error.chain().any(|cause| cause.is::<ConnectError>()) => {
+            Exit::Usage
+        }
         Failed::Other(_) => Exit::Bad,
         Failed::Client(error) => error.exit(),
     }

@@ -113,3 +113,28 @@ fn without_a_service_the_exit_code_is_3_and_wrong_usage_is_2() {
     let (code, _, _) = run(&["no-such-command"], folder.path(), &variables);
     assert_eq!(code, 2);
 }
+
+#[test]
+fn an_unknown_context_ends_serving_with_exit_code_2_and_names_those_that_exist() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let kubeconfig = folder.path().join("config");
+    std::fs::write(
+        &kubeconfig,
+        "apiVersion: v1\nkind: Config\ncurrent-context: prod-eu\n\
+         clusters: [{name: c, cluster: {server: 'https://127.0.0.1:1'}}]\n\
+         users: [{name: u, user: {}}]\n\
+         contexts: [{name: prod-eu, context: {cluster: c, user: u}}]\n",
+    )
+    .expect("the folder is ours");
+    let variables = std::collections::BTreeMap::from([
+        ("KUBECONFIG".to_owned(), kubeconfig.display().to_string()),
+        ("KUBE_CONTEXTS".to_owned(), "prod-us".to_owned()),
+        ("API_PORT".to_owned(), "0".to_owned()),
+    ]);
+    let (code, _, errors) = crate::support::bot::run(&["serve"], folder.path(), &variables);
+    assert_eq!(code, 2, "{errors}");
+    assert!(
+        errors.contains("prod-us") && errors.contains("prod-eu"),
+        "{errors}"
+    );
+}
