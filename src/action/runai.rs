@@ -82,7 +82,7 @@ pub(super) async fn prepare(
         ),
         memory: None,
         call: Call::Runai {
-            kind: workload.kind,
+            kind: workload.kind.to_string(),
         },
     })
 }

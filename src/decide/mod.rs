@@ -206,8 +206,8 @@ fn target(kind: ActionKind, remediation: &Remediation, job: &Job) -> Result<Targ
         return Ok(Target::Runai {
             workload_id: workload.id.clone(),
             name: workload.name.clone(),
-            project: workload.project.clone(),
-            kind: workload.kind.clone(),
+            project: workload.project.to_string(),
+            kind: workload.kind.to_string(),
         });
     }
     let name = parameter(remediation, "name");

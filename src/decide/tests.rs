@@ -70,7 +70,8 @@ fn job() -> Job {
             cluster: "prod".into(),
             namespace: "ml".into(),
             name: "train".into(),
-        },
+        }
+        .into(),
         project: None,
         workload: None,
         controllers: vec![controller("Job")],
@@ -243,7 +244,7 @@ fn an_unsure_cause_asks() {
 #[test]
 fn a_restart_that_cannot_be_told_to_keep_off_a_node_takes_the_node_out_first() {
     let mut on_runai = job();
-    on_runai.workload = Some(workload());
+    on_runai.workload = Some(Box::new(workload()));
     let remedy = json!({"workload_id": WORKLOAD, "avoid_node": "gpu-7"});
     let first = decide("runai_restart", "auto", &remedy, &on_runai).unwrap();
     assert_eq!(

@@ -55,7 +55,9 @@ impl Desk {
             field("Status", status.clone()),
             field(
                 "Project",
-                job.project.clone().unwrap_or_else(|| "none".to_owned()),
+                job.project
+                    .clone()
+                    .unwrap_or_else(|| "none".to_owned().into()),
             ),
             field("Namespace", job.key.namespace.clone()),
             field("Cluster", job.key.cluster.clone()),
@@ -73,7 +75,7 @@ impl Desk {
         if let Some(owner) = job
             .workload
             .as_ref()
-            .and_then(|workload| workload.submitted_by.clone())
+            .and_then(|workload| workload.submitted_by.as_ref().map(String::from))
         {
             fields.push(field("Owner", owner));
         }
@@ -167,7 +169,8 @@ impl Desk {
                             job.key.name.clone(),
                             job.project
                                 .clone()
-                                .unwrap_or_else(|| job.key.namespace.clone()),
+                                .unwrap_or_else(|| job.key.namespace.clone().into())
+                                .to_string(),
                             job.status(),
                             job.gpus().to_string(),
                             assessment
@@ -451,7 +454,7 @@ fn candidates(text: &str, way_out: &str, keys: &[JobKey], estate: &Estate) -> An
             .map(|key| {
                 vec![
                     key.name.clone(),
-                    project(key).unwrap_or_default(),
+                    project(key).unwrap_or_default().to_string(),
                     key.namespace.clone(),
                     key.cluster.clone(),
                 ]

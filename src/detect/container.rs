@@ -21,8 +21,8 @@ pub(super) fn assess(
 ) {
     let about = |mut symptom: Symptom| {
         symptom = symptom.of_pod(pod);
-        symptom.container = Some(part.name.clone());
-        symptom.image = Some(part.image.clone());
+        symptom.container = Some(part.name.to_string());
+        symptom.image = Some(part.image.to_string());
         symptom
     };
     match &part.state {
@@ -35,7 +35,7 @@ pub(super) fn assess(
                 .as_ref()
                 .and_then(|end| end.finished)
                 .unwrap_or(pod.created);
-            let told = message.clone().unwrap_or_else(|| reason.clone());
+            let told = message.clone().unwrap_or_else(|| reason.to_string());
             let detail = format!("container {} of {}: {told}", part.name, pod.name);
             if reason == "CrashLoopBackOff" {
                 if let Some(end) = &part.last {

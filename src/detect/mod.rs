@@ -208,7 +208,7 @@ pub fn ended_well(job: &Job) -> bool {
 /// is done may share its name with a Deployment that is not.
 fn said_to_have_ended_well(job: &Job) -> bool {
     let mut top = job.top_controllers().peekable();
-    job.workload.as_ref().is_some_and(workload::ended_well)
+    job.workload.as_deref().is_some_and(workload::ended_well)
         || (top.peek().is_some() && top.all(controller::ended_well))
 }
 

@@ -57,7 +57,7 @@ pub(super) fn assess(
         let detail = pod
             .message
             .clone()
-            .unwrap_or_else(|| format!("pod {} failed", pod.name));
+            .unwrap_or_else(|| format!("pod {} failed", pod.name).into());
         let symptom = Symptom::new(FailureClass::Crashed, state, detail, ended(pod)).of_pod(pod);
         found.now(if pod.reason.is_none() {
             symptom.wrapping()
@@ -112,7 +112,7 @@ fn disrupted(pod: &Pod) -> Option<Symptom> {
         let detail = condition
             .message
             .clone()
-            .unwrap_or_else(|| format!("pod {} was taken: {reason}", pod.name));
+            .unwrap_or_else(|| format!("pod {} was taken: {reason}", pod.name).into());
         let symptom = Symptom::new(
             FailureClass::Disrupted,
             reason,
@@ -133,7 +133,7 @@ fn disrupted(pod: &Pod) -> Option<Symptom> {
         let detail = pod
             .message
             .clone()
-            .unwrap_or_else(|| format!("pod {} was preempted", pod.name));
+            .unwrap_or_else(|| format!("pod {} was preempted", pod.name).into());
         return Some(
             Symptom::new(FailureClass::Disrupted, "Preempted", detail, since)
                 .of_pod(pod)
@@ -148,7 +148,7 @@ fn evicted(pod: &Pod, since: Timestamp) -> Symptom {
     let detail = pod
         .message
         .clone()
-        .unwrap_or_else(|| format!("pod {}: {reason}", pod.name));
+        .unwrap_or_else(|| format!("pod {}: {reason}", pod.name).into());
     Symptom::new(FailureClass::Disrupted, reason, detail, since).of_pod(pod)
 }
 
@@ -164,7 +164,7 @@ fn waiting(job: &Job, pod: &Pod, thresholds: &Thresholds, now: Timestamp, found:
         let detail = condition
             .message
             .clone()
-            .unwrap_or_else(|| format!("pod {} is not scheduled", pod.name));
+            .unwrap_or_else(|| format!("pod {} is not scheduled", pod.name).into());
         let symptom = Symptom::new(FailureClass::Blocked, state, detail, since).of_pod(pod);
         found.after(thresholds.pending_seconds, now, symptom);
         return;
@@ -262,7 +262,7 @@ fn restarting(job: &Job, pod: &Pod, now: Timestamp, found: &mut Assessment) {
             );
             let mut symptom =
                 Symptom::new(FailureClass::Crashed, "FrequentRestarts", detail, since).of_pod(pod);
-            symptom.container = Some(part.name.clone());
+            symptom.container = Some(part.name.to_string());
             symptom.wrapping()
         });
     }

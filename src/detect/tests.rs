@@ -16,48 +16,48 @@ fn at(minutes: i64) -> Timestamp {
 
 fn condition(kind: &str, status: &str, reason: &str, since: Timestamp) -> Condition {
     Condition {
-        kind: kind.to_owned(),
-        status: status.to_owned(),
-        reason: (!reason.is_empty()).then(|| reason.to_owned()),
+        kind: kind.into(),
+        status: status.into(),
+        reason: (!reason.is_empty()).then(|| reason.into()),
         message: None,
         since: Some(since),
     }
 }
 
-fn end(exit_code: i32, reason: &str, finished: Timestamp) -> Termination {
-    Termination {
+fn end(exit_code: i32, reason: &str, finished: Timestamp) -> Box<Termination> {
+    Box::new(Termination {
         exit_code,
         signal: None,
-        reason: Some(reason.to_owned()),
+        reason: Some(reason.into()),
         message: None,
         started: None,
         finished: Some(finished),
-    }
+    })
 }
 
 fn waiting(reason: &str) -> ContainerState {
     ContainerState::Waiting {
-        reason: Some(reason.to_owned()),
+        reason: Some(reason.into()),
         message: None,
     }
 }
 
 fn pod(name: &str, phase: &str, state: ContainerState) -> Pod {
     Pod {
-        cluster: "prod".to_owned(),
-        namespace: "runai-nlp".to_owned(),
+        cluster: "prod".into(),
+        namespace: "runai-nlp".into(),
         name: name.to_owned(),
         uid: format!("uid-{name}"),
         created: at(0),
         deleting: None,
         node: Some("gpu-07".to_owned()),
-        phase: phase.to_owned(),
+        phase: phase.into(),
         reason: None,
         message: None,
         conditions: Vec::new(),
         containers: vec![Container {
-            name: "main".to_owned(),
-            image: "registry.example.com/train:1".to_owned(),
+            name: "main".into(),
+            image: "registry.example.com/train:1".into(),
             init: false,
             ready: phase == "Running",
             restarts: 0,
@@ -65,32 +65,32 @@ fn pod(name: &str, phase: &str, state: ContainerState) -> Pod {
             last: None,
         }],
         owner: Some(ObjectRef {
-            kind: "Job".to_owned(),
+            kind: "Job".into(),
             name: "bert".to_owned(),
             uid: Some("uid-bert".to_owned()),
         }),
-        workload: "bert".to_owned(),
+        workload: "bert".into(),
         runai_id: None,
         project: None,
         gpus: 1.0,
         scheduler: None,
         claims: Vec::new(),
         rank: None,
-        restart_policy: Some("Never".to_owned()),
+        restart_policy: Some("Never".into()),
     }
 }
 
 fn controller(kind: &str, conditions: Vec<Condition>) -> Controller {
     Controller {
-        cluster: "prod".to_owned(),
-        namespace: "runai-nlp".to_owned(),
+        cluster: "prod".into(),
+        namespace: "runai-nlp".into(),
         name: "bert".to_owned(),
-        kind: kind.to_owned(),
+        kind: kind.into(),
         uid: "uid-bert".to_owned(),
         created: at(0),
         deleting: None,
         owner: None,
-        workload: "bert".to_owned(),
+        workload: "bert".into(),
         runai_id: None,
         project: None,
         suspended: false,
@@ -109,10 +109,10 @@ fn workload(phase: &str, since: Timestamp) -> Workload {
     Workload {
         id: "0b6a5b0e".to_owned(),
         name: "bert".to_owned(),
-        kind: "Training".to_owned(),
-        project: "nlp".to_owned(),
-        namespace: "runai-nlp".to_owned(),
-        cluster_id: "71f69d83".to_owned(),
+        kind: "Training".into(),
+        project: "nlp".into(),
+        namespace: "runai-nlp".into(),
+        cluster_id: "71f69d83".into(),
         phase: Phase::from(phase.to_owned()),
         phase_message: None,
         phase_reason: None,
@@ -139,14 +139,14 @@ fn workload(phase: &str, since: Timestamp) -> Workload {
 
 fn event(kind: &str, reason: &str, message: &str, object: (&str, &str)) -> Event {
     Event {
-        cluster: "prod".to_owned(),
-        namespace: "runai-nlp".to_owned(),
+        cluster: "prod".into(),
+        namespace: "runai-nlp".into(),
         uid: format!("event-{reason}"),
-        kind: kind.to_owned(),
-        reason: reason.to_owned(),
+        kind: kind.into(),
+        reason: reason.into(),
         message: message.to_owned(),
         object: ObjectRef {
-            kind: object.0.to_owned(),
+            kind: object.0.into(),
             name: object.1.to_owned(),
             uid: None,
         },
@@ -369,7 +369,7 @@ fn the_end_of_a_gang_whose_member_died_is_not_a_preemption() {
 #[test]
 fn an_eviction_is_a_failure() {
     let mut evicted = pod("bert-x", "Failed", ContainerState::Unknown);
-    evicted.reason = Some("Evicted".to_owned());
+    evicted.reason = Some("Evicted".into());
     evicted.message = Some("The node was low on resource: ephemeral-storage.".to_owned());
     assert_eq!(Scene::new().pod(evicted).says(at(2)), ["Disrupted/Evicted"]);
 }
@@ -460,7 +460,7 @@ fn run_ai_phases_that_last_are_symptoms() {
         }
     }
     let mut over_quota = workload("Pending", at(0));
-    over_quota.phase_reason = Some("NonPreemptibleOverQuota".to_owned());
+    over_quota.phase_reason = Some("NonPreemptibleOverQuota".into());
     assert_eq!(
         Scene::new().workload(over_quota).says(at(5)),
         ["Blocked/NonPreemptibleOverQuota"]
@@ -542,7 +542,7 @@ fn replica(name: &str, phase: &str, created: i64, ready: bool) -> Pod {
     );
     replica.created = at(created);
     replica.owner = Some(ObjectRef {
-        kind: "ReplicaSet".to_owned(),
+        kind: "ReplicaSet".into(),
         name: "bert-66c9".to_owned(),
         uid: Some("uid-rs".to_owned()),
     });
@@ -555,7 +555,7 @@ fn replica(name: &str, phase: &str, created: i64, ready: bool) -> Pod {
 #[test]
 fn an_evicted_replica_counts_until_another_took_its_place() {
     let mut evicted = replica("bert-66c9-a", "Failed", 0, false);
-    evicted.reason = Some("Evicted".to_owned());
+    evicted.reason = Some("Evicted".into());
     let scene = Scene::new().pod(evicted);
     let scene = scene.pod(replica("bert-66c9-b", "Running", 1, false));
     assert_eq!(scene.says(at(2)), ["Disrupted/Evicted"]);
@@ -580,7 +580,7 @@ fn a_finished_run_of_a_cron_job_is_not_judged_by_its_earlier_pods() {
     let mut run = controller("Job", vec![condition("Complete", "True", "", at(3))]);
     run.desired = 2;
     run.owner = Some(ObjectRef {
-        kind: "CronJob".to_owned(),
+        kind: "CronJob".into(),
         name: "nightly".to_owned(),
         uid: Some("uid-cron".to_owned()),
     });
@@ -645,7 +645,7 @@ fn a_pod_that_ran_out_of_time_says_so_beside_how_its_container_ended() {
         "Failed",
         ContainerState::Terminated(end(137, "Error", at(2))),
     );
-    late.reason = Some("DeadlineExceeded".to_owned());
+    late.reason = Some("DeadlineExceeded".into());
     let says = Scene::new().pod(late).says(at(3));
     assert!(
         says.contains(&"Crashed/DeadlineExceeded".to_owned()),

@@ -168,7 +168,7 @@ impl Collector {
             {
                 evidence
                     .project
-                    .get_or_insert_with(|| workload.project.clone());
+                    .get_or_insert_with(|| workload.project.to_string());
                 evidence.workload = Some(workload);
             }
         }
@@ -231,7 +231,7 @@ impl Collector {
         evidence.project.clone_from(&job.project);
         evidence.progress.clone_from(&job.progress);
         evidence.capacity = capacity::of(job, &estate, now);
-        evidence.workload.clone_from(&job.workload);
+        evidence.workload = job.workload.as_deref().cloned();
         evidence.controllers.clone_from(&job.controllers);
         evidence.pods = job.current_pods().into_iter().cloned().collect();
         evidence.events = job.events.iter().cloned().collect();

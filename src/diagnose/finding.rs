@@ -256,7 +256,7 @@ fn ended_line(death: &Death<'_>) -> EvidenceLine {
     EvidenceLine {
         source: "status".to_owned(),
         pod: Some(death.pod.name.clone()),
-        container: Some(death.container.name.clone()),
+        container: Some(death.container.name.to_string()),
         line: format!(
             "{} terminated: exit code {}",
             death.container.name, death.end.exit_code

@@ -39,7 +39,7 @@ impl Estate {
             let mut keys: Vec<JobKey> = self
                 .jobs()
                 .filter(|job| in_scope(job) && fits(job))
-                .map(|job| job.key.clone())
+                .map(|job| (*job.key).clone())
                 .collect();
             keys.sort();
             match keys.len() {
@@ -53,7 +53,7 @@ impl Estate {
             .map(|job| {
                 (
                     strsim::jaro_winkler(&job.key.name.to_lowercase(), &name),
-                    &job.key,
+                    &*job.key,
                 )
             })
             .filter(|(similarity, _)| *similarity >= SIMILAR)

@@ -370,7 +370,7 @@ mod tests {
 
     fn owner(kind: &str, name: &str) -> ObjectRef {
         ObjectRef {
-            kind: kind.to_owned(),
+            kind: kind.into(),
             name: name.to_owned(),
             uid: None,
         }

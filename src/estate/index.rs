@@ -34,9 +34,9 @@ const TELLING_NORMAL: [&str; 8] = [
 /// A job with everything the sources say of it at this moment.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Job {
-    pub key: JobKey,
+    pub key: Arc<JobKey>,
     pub project: Option<String>,
-    pub workload: Option<Workload>,
+    pub workload: Option<Box<Workload>>,
     pub controllers: Vec<Controller>,
     pub pods: Vec<Pod>,
     /// The latest telling events of the job and its pods, oldest first.
@@ -48,7 +48,7 @@ pub struct Job {
 }
 
 impl Job {
-    fn new(key: JobKey) -> Self {
+    fn new(key: Arc<JobKey>) -> Self {
         Self {
             key,
             project: None,
@@ -81,8 +81,8 @@ impl Job {
                     // A ReplicaSet is one revision of a Deployment, not the service that people know.
                     Some(owner) if owner.kind == "ReplicaSet" => {}
                     Some(owner) => {
-                        let uid = owner.uid.clone().unwrap_or_else(|| owner.name.clone());
-                        aliases.insert(JobAlias::Kubernetes(uid));
+                        let uid = owner.uid.as_ref().unwrap_or(&owner.name);
+                        aliases.insert(JobAlias::Kubernetes(uid.clone()));
                     }
                     None => {
                         aliases.insert(JobAlias::Kubernetes(pod.uid.clone()));
@@ -254,7 +254,7 @@ impl Job {
         self.project = self
             .workload
             .as_ref()
-            .map(|w| w.project.clone())
+            .map(|w| String::from(&w.project))
             .filter(|project| !project.is_empty())
             .or_else(|| self.pods.iter().find_map(|p| p.project.clone()))
             .or_else(|| self.controllers.iter().find_map(|c| c.project.clone()))
@@ -309,7 +309,7 @@ struct Placed {
 /// All that is known of the watched clusters and tenants.
 #[derive(Debug, Default)]
 pub struct Estate {
-    jobs: HashMap<Arc<JobKey>, Job>,
+    jobs: HashMap<Arc<JobKey>, Box<Job>>,
     nodes: HashMap<(String, String), (NodeEntry, u64)>,
     /// uid of a pod or controller → its job.
     objects: HashMap<String, Placed>,
@@ -378,11 +378,11 @@ impl Estate {
     }
 
     pub fn job(&self, key: &JobKey) -> Option<&Job> {
-        self.jobs.get(key)
+        self.jobs.get(key).map(Box::as_ref)
     }
 
     pub fn jobs(&self) -> impl Iterator<Item = &Job> {
-        self.jobs.values()
+        self.jobs.values().map(Box::as_ref)
     }
 
     pub fn job_count(&self) -> usize {
@@ -435,7 +435,7 @@ impl Estate {
     pub fn by_runai_id(&self, id: &str) -> Option<&Job> {
         self.workloads
             .get(id)
-            .and_then(|placed| self.jobs.get(&placed.key))
+            .and_then(|placed| self.job(&placed.key))
     }
 
     /// Asks for a job to be looked at again at `at` even if nothing is seen of it; `None` takes that back.
@@ -476,7 +476,7 @@ impl Estate {
         let job = self
             .jobs
             .entry(Arc::clone(&shared))
-            .or_insert_with(|| Job::new((*shared).clone()));
+            .or_insert_with(|| Box::new(Job::new(Arc::clone(&shared))));
         (job, shared)
     }
 
@@ -488,7 +488,7 @@ impl Estate {
         let cluster = self.context_of(&workload.cluster_id);
         let key = JobKey {
             cluster,
-            namespace: workload.namespace.clone(),
+            namespace: (&workload.namespace).into(),
             name: workload.name.clone(),
         };
         let id = workload.id.clone();
@@ -505,8 +505,8 @@ impl Estate {
             self.workloads.remove(&old);
         }
         let (job, shared) = self.entry(key);
-        if job.workload.as_ref() != Some(&workload) {
-            job.workload = Some(workload);
+        if job.workload.as_deref() != Some(&workload) {
+            job.workload = Some(Box::new(workload));
             job.settle_project();
             changed.push((*shared).clone());
         }
@@ -530,14 +530,17 @@ impl Estate {
     fn put_pod(&mut self, pod: Pod, now: Timestamp) -> Vec<JobKey> {
         let mut changed = self.learn_cluster(pod.runai_id.as_deref(), &pod.cluster);
         let key = JobKey {
-            cluster: pod.cluster.clone(),
-            namespace: pod.namespace.clone(),
-            name: pod.workload.clone(),
+            cluster: (&pod.cluster).into(),
+            namespace: (&pod.namespace).into(),
+            name: (&pod.workload).into(),
         };
         let seen = self.generation(&format!("pods@{}", pod.cluster));
         let uid = pod.uid.clone();
         changed.extend(self.leave_other(&uid, &key));
-        let node = pod.node.clone().map(|name| (pod.cluster.clone(), name));
+        let node = pod
+            .node
+            .clone()
+            .map(|name| (String::from(&pod.cluster), name));
         let waiting = self.take_unplaced(&uid);
         let (job, shared) = self.entry(key);
         match job.pods.iter_mut().find(|held| held.uid == pod.uid) {
@@ -553,6 +556,7 @@ impl Estate {
                 changed.push((*shared).clone());
             }
             None => {
+                room_for_one(&mut job.pods);
                 job.pods.push(pod);
                 changed.push((*shared).clone());
             }
@@ -574,9 +578,9 @@ impl Estate {
     fn put_controller(&mut self, controller: Controller) -> Vec<JobKey> {
         let mut changed = self.learn_cluster(controller.runai_id.as_deref(), &controller.cluster);
         let key = JobKey {
-            cluster: controller.cluster.clone(),
-            namespace: controller.namespace.clone(),
-            name: controller.workload.clone(),
+            cluster: (&controller.cluster).into(),
+            namespace: (&controller.namespace).into(),
+            name: (&controller.workload).into(),
         };
         let seen = self.generation(&controllers_scope(&controller.kind, &controller.cluster));
         let uid = controller.uid.clone();
@@ -594,6 +598,7 @@ impl Estate {
                 changed.push((*shared).clone());
             }
             None => {
+                room_for_one(&mut job.controllers);
                 job.controllers.push(controller);
                 changed.push((*shared).clone());
             }
@@ -632,7 +637,7 @@ impl Estate {
             return Vec::new();
         }
         if event.object.kind == "Node" {
-            let at = (event.cluster.clone(), event.object.name.clone());
+            let at = (String::from(&event.cluster), event.object.name.clone());
             if let Some((entry, _)) = self.nodes.get_mut(&at) {
                 keep_event(&mut entry.events, event);
                 return self.jobs_on(&at.0, &at.1);
@@ -675,8 +680,8 @@ impl Estate {
             _ => event.object.name.clone(),
         };
         let key = JobKey {
-            cluster: event.cluster.clone(),
-            namespace: event.namespace.clone(),
+            cluster: (&event.cluster).into(),
+            namespace: (&event.namespace).into(),
             name,
         };
         self.jobs
@@ -727,10 +732,7 @@ impl Estate {
             });
             job.controllers.retain(|controller| controller.uid != uid);
             if let Some(node) = left
-                && !job
-                    .pods
-                    .iter()
-                    .any(|pod| pod.node.as_deref() == Some(node.as_str()))
+                && !job.pods.iter().any(|pod| pod.node.as_ref() == Some(&node))
             {
                 let at = (placed.key.cluster.clone(), node);
                 if let Some(keys) = self.on_node.get_mut(&at) {
@@ -746,7 +748,7 @@ impl Estate {
     }
 
     fn drop_if_empty(&mut self, key: &Arc<JobKey>) {
-        if self.jobs.get(key).is_some_and(Job::is_empty) {
+        if self.job(key).is_some_and(Job::is_empty) {
             self.schedule(key, None);
             self.jobs.remove(key);
         }
@@ -826,7 +828,8 @@ impl Estate {
         else {
             return Vec::new();
         };
-        self.clusters.insert(cluster_id.clone(), context.to_owned());
+        self.clusters
+            .insert((&cluster_id).into(), context.to_owned());
         let moving: Vec<String> = self
             .jobs
             .values()
@@ -847,7 +850,7 @@ impl Estate {
                 continue;
             };
             changed.extend(self.drop_workload(&id));
-            changed.extend(self.put_workload(workload));
+            changed.extend(self.put_workload(*workload));
             if let Some(moved) = self.workloads.get_mut(&id) {
                 moved.seen = placed.seen;
             }
@@ -866,6 +869,14 @@ pub fn controllers_scope(kind: &str, cluster: &str) -> String {
 
 fn restarts(pod: &Pod) -> u32 {
     pod.containers.iter().map(|c| c.restarts).sum()
+}
+
+/// Grows a list from none by one and then by half: most jobs have one pod and one controller, and a vector would begin with
+/// room for four.
+fn room_for_one<T>(list: &mut Vec<T>) {
+    if list.len() == list.capacity() {
+        list.reserve_exact(list.len().div_ceil(2).max(1));
+    }
 }
 
 /// Keeps the newest telling events; a repeat of one (same uid, grown count) takes its place.

@@ -4,15 +4,18 @@
 //! 100,000 pods fits in memory.
 
 mod find;
-pub mod index;
-
-use std::sync::{Arc, RwLock};
 pub mod identity;
+pub mod index;
+mod name;
 pub mod progress;
 mod sidecar;
 
+use std::sync::{Arc, RwLock};
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+
+pub use name::Name;
 
 /// The estate as the pipeline writes and everyone else reads it. The lock is never held across an await.
 pub type SharedEstate = Arc<RwLock<index::Estate>>;
@@ -116,16 +119,16 @@ pub struct Workload {
     pub id: String,
     pub name: String,
     /// Kind as Run:AI spells it: `Training`, `Workspace`, `Distributed`, `Inference`, or a Kubernetes kind.
-    pub kind: String,
-    pub project: String,
-    pub namespace: String,
+    pub kind: Name,
+    pub project: Name,
+    pub namespace: Name,
     /// Run:AI's cluster id (uuid), not a kube context.
-    pub cluster_id: String,
+    pub cluster_id: Name,
     pub phase: Phase,
     pub phase_message: Option<String>,
     /// `NonPreemptibleOverQuota` or `OverLimit` where the scheduler states one.
-    pub phase_reason: Option<String>,
-    pub submitted_by: Option<String>,
+    pub phase_reason: Option<Name>,
+    pub submitted_by: Option<Name>,
     pub created: Timestamp,
     pub phase_updated: Option<Timestamp>,
     pub completed: Option<Timestamp>,
@@ -136,9 +139,9 @@ pub struct Workload {
     pub requested_pods: Option<u32>,
     pub running_pods: u32,
     pub preemptible: Option<bool>,
-    pub priority_class: Option<String>,
-    pub images: Vec<String>,
-    pub node_pools: Vec<String>,
+    pub priority_class: Option<Name>,
+    pub images: Vec<Name>,
+    pub node_pools: Vec<Name>,
     pub conditions: Vec<Condition>,
     pub can_suspend: bool,
     pub can_delete: bool,
@@ -150,18 +153,18 @@ pub struct Workload {
 /// A status condition of a pod, controller, node or workload.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Condition {
-    pub kind: String,
+    pub kind: Name,
     /// `True`, `False` or `Unknown`, as stated.
-    pub status: String,
-    pub reason: Option<String>,
-    pub message: Option<String>,
+    pub status: Name,
+    pub reason: Option<Name>,
+    pub message: Option<Name>,
     pub since: Option<Timestamp>,
 }
 
 /// What a pod or event belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ObjectRef {
-    pub kind: String,
+    pub kind: Name,
     pub name: String,
     pub uid: Option<String>,
 }
@@ -171,13 +174,13 @@ pub struct ObjectRef {
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum ContainerState {
     Waiting {
-        reason: Option<String>,
+        reason: Option<Name>,
         message: Option<String>,
     },
     Running {
         started: Option<Timestamp>,
     },
-    Terminated(Termination),
+    Terminated(Box<Termination>),
     /// No state was reported.
     Unknown,
 }
@@ -187,7 +190,7 @@ pub enum ContainerState {
 pub struct Termination {
     pub exit_code: i32,
     pub signal: Option<i32>,
-    pub reason: Option<String>,
+    pub reason: Option<Name>,
     pub message: Option<String>,
     pub started: Option<Timestamp>,
     pub finished: Option<Timestamp>,
@@ -195,21 +198,21 @@ pub struct Termination {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Container {
-    pub name: String,
-    pub image: String,
+    pub name: Name,
+    pub image: Name,
     /// Init container (a restartable one, that is a side-car, included).
     pub init: bool,
     pub ready: bool,
     pub restarts: u32,
     pub state: ContainerState,
-    pub last: Option<Termination>,
+    pub last: Option<Box<Termination>>,
 }
 
 /// A pod, reduced to what matters for detection and diagnosis.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Pod {
-    pub cluster: String,
-    pub namespace: String,
+    pub cluster: Name,
+    pub namespace: Name,
     pub name: String,
     pub uid: String,
     pub created: Timestamp,
@@ -217,41 +220,41 @@ pub struct Pod {
     pub deleting: Option<Timestamp>,
     pub node: Option<String>,
     /// `Pending`, `Running`, `Succeeded`, `Failed` or `Unknown`, as stated.
-    pub phase: String,
-    pub reason: Option<String>,
+    pub phase: Name,
+    pub reason: Option<Name>,
     pub message: Option<String>,
     pub conditions: Vec<Condition>,
     pub containers: Vec<Container>,
     /// The controlling owner, as written on the pod.
     pub owner: Option<ObjectRef>,
     /// The workload name that labels or the owner give (see `estate::identity`); the pod's own name if neither does.
-    pub workload: String,
+    pub workload: Name,
     /// Run:AI workload id, where a label states it.
     pub runai_id: Option<String>,
     /// Run:AI project or queue, where a label states it.
     pub project: Option<String>,
     /// Whole GPUs from limits; fractions from annotations.
     pub gpus: f64,
-    pub scheduler: Option<String>,
+    pub scheduler: Option<Name>,
     /// PVC names mounted.
     pub claims: Vec<String>,
     /// Rank from well-known labels or the pod name, if any.
     pub rank: Option<u32>,
-    pub restart_policy: Option<String>,
+    pub restart_policy: Option<Name>,
 }
 
 /// A Job, training-operator job, Deployment or StatefulSet.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Controller {
-    pub cluster: String,
-    pub namespace: String,
+    pub cluster: Name,
+    pub namespace: Name,
     pub name: String,
-    pub kind: String,
+    pub kind: Name,
     pub uid: String,
     pub created: Timestamp,
     pub deleting: Option<Timestamp>,
     pub owner: Option<ObjectRef>,
-    pub workload: String,
+    pub workload: Name,
     pub runai_id: Option<String>,
     pub project: Option<String>,
     pub suspended: bool,
@@ -286,15 +289,15 @@ pub struct Node {
 /// A Kubernetes or Run:AI event.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Event {
-    pub cluster: String,
-    pub namespace: String,
+    pub cluster: Name,
+    pub namespace: Name,
     pub uid: String,
     /// `Normal` or `Warning`.
-    pub kind: String,
-    pub reason: String,
+    pub kind: Name,
+    pub reason: Name,
     pub message: String,
     pub object: ObjectRef,
-    pub source: Option<String>,
+    pub source: Option<Name>,
     pub count: u32,
     pub first: Option<Timestamp>,
     /// `lastTimestamp ?? series.lastObservedTime ?? eventTime ?? creationTimestamp`.

@@ -305,7 +305,7 @@ impl Pipeline {
         let estate = self.estate.read().unwrap_or_else(PoisonError::into_inner);
         self.work
             .jobs
-            .extend(estate.jobs().map(|job| job.key.clone()));
+            .extend(estate.jobs().map(|job| (*job.key).clone()));
         self.work.nodes.extend(
             estate
                 .nodes()
@@ -612,7 +612,7 @@ impl Work {
             self.orphans.remove(&job.key);
             return None;
         }
-        let since = *self.orphans.entry(job.key.clone()).or_insert(now);
+        let since = *self.orphans.entry((*job.key).clone()).or_insert(now);
         let until = since.saturating_add(wait).unwrap_or(since);
         // The first lists may end long before the longest wait for them: it is looked again soon.
         let soon = now.saturating_add(OWNER_WAIT).unwrap_or(until);

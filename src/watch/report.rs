@@ -63,7 +63,7 @@ pub fn of_job(job: &Job, symptoms: Vec<Symptom>) -> JobReport {
             owner: job
                 .workload
                 .as_ref()
-                .and_then(|workload| workload.submitted_by.clone()),
+                .and_then(|workload| workload.submitted_by.as_ref().map(String::from)),
             gpus: job.gpus(),
             pods_total: u64::try_from(job.current_pods().len()).unwrap_or(u64::MAX),
             created,

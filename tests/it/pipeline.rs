@@ -23,36 +23,36 @@ use crate::support::database::databases;
 fn pod(name: &str, exit_code: Option<i32>) -> Pod {
     let now = Timestamp::now();
     let state = match exit_code {
-        Some(exit_code) => ContainerState::Terminated(Termination {
+        Some(exit_code) => ContainerState::Terminated(Box::new(Termination {
             exit_code,
             signal: None,
-            reason: Some("OOMKilled".to_owned()),
+            reason: Some("OOMKilled".into()),
             message: None,
             started: Some(now),
             finished: Some(now),
-        }),
+        })),
         None => ContainerState::Running { started: Some(now) },
     };
     Pod {
-        cluster: "prod".to_owned(),
-        namespace: "ml".to_owned(),
-        name: name.to_owned(),
+        cluster: "prod".into(),
+        namespace: "ml".into(),
+        name: name.into(),
         uid: format!("uid-{name}"),
         created: now,
         deleting: None,
-        node: Some("gpu-1".to_owned()),
+        node: Some("gpu-1".into()),
         phase: if exit_code.is_some() {
             "Failed"
         } else {
             "Running"
         }
-        .to_owned(),
+        .into(),
         reason: None,
         message: None,
         conditions: Vec::new(),
         containers: vec![Container {
-            name: "main".to_owned(),
-            image: "pytorch:2".to_owned(),
+            name: "main".into(),
+            image: "pytorch:2".into(),
             init: false,
             ready: false,
             restarts: 0,
@@ -60,14 +60,14 @@ fn pod(name: &str, exit_code: Option<i32>) -> Pod {
             last: None,
         }],
         owner: None,
-        workload: name.to_owned(),
+        workload: name.into(),
         runai_id: None,
         project: None,
         gpus: 1.0,
         scheduler: None,
         claims: Vec::new(),
         rank: None,
-        restart_policy: Some("Never".to_owned()),
+        restart_policy: Some("Never".into()),
     }
 }
 

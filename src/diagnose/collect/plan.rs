@@ -75,7 +75,7 @@ pub(super) fn logs(evidence: &Evidence, settings: &Settings) -> Vec<WantedLog> {
             }
             let log = |previous: bool| WantedLog {
                 pod: pod.name.clone(),
-                container: container.name.clone(),
+                container: container.name.to_string(),
                 previous,
                 tail_lines,
             };

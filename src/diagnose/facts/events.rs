@@ -46,8 +46,8 @@ impl Facts<'_> {
                     text,
                     when,
                 } = sign
-                    && reasons.contains(&event.reason)
-                    && (on.is_empty() || on.contains(&event.object.kind))
+                    && reasons.iter().any(|reason| event.reason == *reason)
+                    && (on.is_empty() || on.iter().any(|kind| event.object.kind == *kind))
                     && annotation.as_ref().is_none_or(|wanted| {
                         event.annotations.iter().any(|(key, value)| {
                             key.ends_with("evictor-action-type") && value == wanted

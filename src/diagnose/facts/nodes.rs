@@ -33,8 +33,8 @@ impl Facts<'_> {
                         statuses,
                         text,
                     } = sign
-                        && conditions.contains(&condition.kind)
-                        && statuses.contains(&condition.status)
+                        && conditions.iter().any(|kind| condition.kind == *kind)
+                        && statuses.iter().any(|status| condition.status == *status)
                         && text.is_match(condition.message.as_deref().unwrap_or_default())
                     {
                         self.add(failure, Tier::Node, place, line.clone());

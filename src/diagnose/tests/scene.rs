@@ -72,7 +72,7 @@ impl Scene {
                 name: self.0.job.name.clone(),
                 uid: None,
             }),
-            workload: self.0.job.name.clone(),
+            workload: self.0.job.name.as_str().into(),
             runai_id: None,
             project: None,
             gpus: 0.0,
@@ -104,7 +104,7 @@ impl Scene {
             created: at(-10),
             deleting: None,
             owner: None,
-            workload: self.0.job.name.clone(),
+            workload: self.0.job.name.as_str().into(),
             runai_id: None,
             project: None,
             suspended: false,
@@ -311,15 +311,15 @@ pub(crate) fn condition(
     }
 }
 
-fn ended(code: i32, reason: &str, seconds: i64) -> Termination {
-    Termination {
+fn ended(code: i32, reason: &str, seconds: i64) -> Box<Termination> {
+    Box::new(Termination {
         exit_code: code,
         signal: None,
         reason: (!reason.is_empty()).then(|| reason.into()),
         message: None,
         started: Some(at(5)),
         finished: Some(at(seconds)),
-    }
+    })
 }
 
 /// A pod in the making; it runs well until it is told otherwise.

@@ -109,7 +109,7 @@ pub(in crate::http) async fn list(
     Ok(Json(shared.jobs(|estate| {
         let mut fitting: Vec<&Job> = estate
             .jobs()
-            .filter(|job| after.as_ref().is_none_or(|after| job.key > *after))
+            .filter(|job| after.as_ref().is_none_or(|after| *job.key > *after))
             .filter(|job| which.fits(job, alerts.get(&job.key).copied()))
             .collect();
         fitting.sort_unstable_by_key(|job| &job.key);
@@ -120,7 +120,7 @@ pub(in crate::http) async fn list(
                 cluster,
                 namespace,
                 name,
-            } = &job.key;
+            } = &*job.key;
             format!("{cluster}\n{namespace}\n{name}")
         });
         Page {

@@ -358,7 +358,7 @@ impl Poller {
     ) -> Result<(), NobodyListens> {
         let away = self
             .clusters
-            .get(&workload.cluster_id)
+            .get(workload.cluster_id.as_str())
             .is_some_and(|cluster| !cluster.connected);
         match self.known.offer(&workload, away, now) {
             Offer::Tell => {

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use super::lenient::{Values, lenient, lenient_object};
 use super::meta::{Named, SlimTags, object_meta};
 use super::{SlimCondition, conditions};
-use crate::estate::{Condition, Controller, identity};
+use crate::estate::{Condition, Controller, Name, identity};
 use crate::watch::kubernetes::kinds::ControllerKind;
 
 /// A controller as the API sends it, less what is not kept.
@@ -129,11 +129,11 @@ struct Status {
     replicated_jobs: Vec<ReplicaStatus>,
     /// `RayJob`: `PENDING`, `RUNNING`, `STOPPED`, `SUCCEEDED`, `FAILED`.
     #[serde(rename = "jobStatus", deserialize_with = "lenient")]
-    ray: Option<String>,
+    ray: Option<Name>,
     #[serde(deserialize_with = "lenient")]
-    reason: Option<String>,
+    reason: Option<Name>,
     #[serde(deserialize_with = "lenient")]
-    message: Option<String>,
+    message: Option<Name>,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
@@ -186,15 +186,15 @@ impl SlimController {
             parts.filter_map(count).fold(0, u32::saturating_add)
         };
         Some(Controller {
-            cluster: cluster.to_owned(),
+            cluster: Name::shared(cluster),
             namespace: named.namespace,
             name: named.name,
-            kind: kind.kind.to_owned(),
+            kind: Name::shared(kind.kind),
             uid: named.uid,
             created: named.created,
             deleting: named.deleting,
             owner: named.owner,
-            workload: who.workload,
+            workload: Name::shared(&who.workload),
             runai_id: who.runai_id,
             project: who.project,
             suspended: spec.suspend || spec.run_policy.suspend,
@@ -249,8 +249,8 @@ fn with_ray_status(status: Status) -> Vec<Condition> {
     };
     if !conditions.iter().any(|condition| condition.kind == kind) {
         conditions.push(Condition {
-            kind: kind.to_owned(),
-            status: "True".to_owned(),
+            kind: Name::shared(kind),
+            status: Name::shared("True"),
             reason: status.reason.filter(|reason| !reason.is_empty()),
             message: status.message.filter(|message| !message.is_empty()),
             since: None,

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::lenient::{Time, lenient, lenient_object};
 use super::meta::{Named, object_meta};
-use crate::estate::{Event, ObjectRef};
+use crate::estate::{Event, Name, ObjectRef};
 use crate::watch::kubernetes::kinds;
 
 /// A core/v1 event as the API sends it, less what is not kept.
@@ -21,15 +21,15 @@ pub struct SlimEvent {
     #[serde(deserialize_with = "lenient")]
     involved_object: Involved,
     #[serde(rename = "type", deserialize_with = "lenient")]
-    kind: Option<String>,
+    kind: Option<Name>,
     #[serde(deserialize_with = "lenient")]
-    reason: Option<String>,
+    reason: Option<Name>,
     #[serde(deserialize_with = "lenient")]
     message: Option<String>,
     #[serde(deserialize_with = "lenient")]
     source: Source,
     #[serde(deserialize_with = "lenient")]
-    reporting_component: Option<String>,
+    reporting_component: Option<Name>,
     #[serde(deserialize_with = "lenient")]
     count: Option<u32>,
     #[serde(deserialize_with = "lenient")]
@@ -46,11 +46,11 @@ pub struct SlimEvent {
 #[serde(default)]
 struct Involved {
     #[serde(deserialize_with = "lenient")]
-    kind: Option<String>,
+    kind: Option<Name>,
     #[serde(deserialize_with = "lenient")]
     name: Option<String>,
     #[serde(deserialize_with = "lenient")]
-    namespace: Option<String>,
+    namespace: Option<Name>,
     #[serde(deserialize_with = "lenient")]
     uid: Option<String>,
 }
@@ -59,7 +59,7 @@ struct Involved {
 #[serde(default)]
 struct Source {
     #[serde(deserialize_with = "lenient")]
-    component: Option<String>,
+    component: Option<Name>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -96,15 +96,15 @@ impl SlimEvent {
         .find_map(|time| time.0)
         .unwrap_or(named.created);
         Some(Event {
-            cluster: cluster.to_owned(),
+            cluster: Name::shared(cluster),
             // An event about a node lives in namespace `default`; all others live with their object.
             namespace: self
                 .involved_object
                 .namespace
                 .filter(|namespace| !namespace.is_empty())
                 .unwrap_or(named.namespace),
-            uid: named.uid,
-            kind: self.kind.unwrap_or_else(|| "Normal".to_owned()),
+            uid: named.uid.to_string(),
+            kind: self.kind.unwrap_or_else(|| Name::shared("Normal")),
             reason: self.reason.unwrap_or_default(),
             message: self.message.unwrap_or_default(),
             object,

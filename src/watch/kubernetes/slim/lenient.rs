@@ -6,6 +6,8 @@ use std::marker::PhantomData;
 use jiff::Timestamp;
 use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
+use crate::estate::Name;
+
 /// A type that can be made from some shapes of JSON, and is its default for all others.
 pub(in crate::watch::kubernetes) trait Lenient<'de>: Default {
     fn from_text(_text: &str) -> Self {
@@ -100,6 +102,13 @@ impl<'de, T: Lenient<'de>> serde::Deserialize<'de> for Take<T> {
 impl Lenient<'_> for Option<String> {
     fn from_text(text: &str) -> Self {
         Some(text.to_owned())
+    }
+}
+
+/// A word of the kind that many objects say: held once.
+impl Lenient<'_> for Option<Name> {
+    fn from_text(text: &str) -> Self {
+        Some(Name::shared(text))
     }
 }
 

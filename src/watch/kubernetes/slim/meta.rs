@@ -10,8 +10,8 @@ use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 
 use super::lenient::{Lenient, Take, Time, lenient, lenient_object};
-use crate::estate::ObjectRef;
 use crate::estate::identity::{Facts, Tags, is_identity_key};
+use crate::estate::{Name, ObjectRef};
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
@@ -89,7 +89,7 @@ fn owner_reference(owner: SlimOwner) -> Option<OwnerReference> {
 /// What every kept object has. `None` where there is no name, which no API server sends.
 pub(super) struct Named {
     pub(super) name: String,
-    pub(super) namespace: String,
+    pub(super) namespace: Name,
     pub(super) uid: String,
     pub(super) created: Timestamp,
     pub(super) deleting: Option<Timestamp>,
@@ -111,7 +111,7 @@ impl Named {
             annotations: meta.annotations.unwrap_or_default(),
             owner: controlling_owner(meta.owner_references.unwrap_or_default()),
             name,
-            namespace,
+            namespace: Name::shared(&namespace),
         })
     }
 
@@ -136,7 +136,7 @@ fn controlling_owner(mut owners: Vec<OwnerReference>) -> Option<ObjectRef> {
         None => return None,
     };
     Some(ObjectRef {
-        kind: owner.kind,
+        kind: Name::shared(&owner.kind),
         name: owner.name,
         uid: Some(owner.uid).filter(|uid| !uid.is_empty()),
     })

@@ -17,7 +17,7 @@ pub use pod::SlimPod;
 
 use serde::{Deserialize, Deserializer};
 
-use crate::estate::Condition;
+use crate::estate::{Condition, Name};
 pub(in crate::watch::kubernetes) use lenient::Lenient;
 use lenient::{Time, lenient, lenient_object};
 
@@ -68,13 +68,13 @@ lenient_object!(SlimPod, SlimNode, SlimEvent, SlimController);
 #[serde(default)]
 struct SlimCondition {
     #[serde(rename = "type", deserialize_with = "lenient")]
-    kind: Option<String>,
+    kind: Option<Name>,
     #[serde(deserialize_with = "lenient")]
-    status: Option<String>,
+    status: Option<Name>,
     #[serde(deserialize_with = "lenient")]
-    reason: Option<String>,
+    reason: Option<Name>,
     #[serde(deserialize_with = "lenient")]
-    message: Option<String>,
+    message: Option<Name>,
     #[serde(rename = "lastTransitionTime", deserialize_with = "lenient")]
     since: Time,
 }
@@ -87,7 +87,7 @@ fn conditions(slim: Vec<SlimCondition>) -> Vec<Condition> {
         .filter_map(|condition| {
             Some(Condition {
                 kind: condition.kind?,
-                status: condition.status.unwrap_or_else(|| "Unknown".to_owned()),
+                status: condition.status.unwrap_or_else(|| Name::shared("Unknown")),
                 reason: condition.reason.filter(|reason| !reason.is_empty()),
                 message: condition.message.filter(|message| !message.is_empty()),
                 since: condition.since.0,

@@ -11,7 +11,7 @@ use serde::de::MapAccess;
 use super::lenient::{Lenient, Take, Time, lenient, lenient_object};
 use super::meta::{Named, object_meta};
 use super::{SlimCondition, conditions};
-use crate::estate::{Condition, Container, ContainerState, Pod, Termination, identity};
+use crate::estate::{Condition, Container, ContainerState, Name, Pod, Termination, identity};
 
 /// A pod as the API sends it, less what is not kept.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -31,9 +31,9 @@ struct Spec {
     #[serde(deserialize_with = "lenient")]
     node_name: Option<String>,
     #[serde(deserialize_with = "lenient")]
-    scheduler_name: Option<String>,
+    scheduler_name: Option<Name>,
     #[serde(deserialize_with = "lenient")]
-    restart_policy: Option<String>,
+    restart_policy: Option<Name>,
     #[serde(deserialize_with = "lenient")]
     containers: Vec<ContainerSpec>,
     #[serde(deserialize_with = "lenient")]
@@ -46,9 +46,9 @@ struct Spec {
 #[serde(default)]
 struct ContainerSpec {
     #[serde(deserialize_with = "lenient")]
-    name: Option<String>,
+    name: Option<Name>,
     #[serde(deserialize_with = "lenient")]
-    image: Option<String>,
+    image: Option<Name>,
     #[serde(deserialize_with = "lenient")]
     resources: Resources,
 }
@@ -82,9 +82,9 @@ struct Claim {
 #[serde(default, rename_all = "camelCase")]
 struct Status {
     #[serde(deserialize_with = "lenient")]
-    phase: Option<String>,
+    phase: Option<Name>,
     #[serde(deserialize_with = "lenient")]
-    reason: Option<String>,
+    reason: Option<Name>,
     #[serde(deserialize_with = "lenient")]
     message: Option<String>,
     #[serde(deserialize_with = "lenient")]
@@ -99,7 +99,7 @@ struct Status {
 #[serde(default, rename_all = "camelCase")]
 struct ContainerStatus {
     #[serde(deserialize_with = "lenient")]
-    name: Option<String>,
+    name: Option<Name>,
     #[serde(deserialize_with = "lenient")]
     ready: bool,
     #[serde(deserialize_with = "lenient")]
@@ -125,7 +125,7 @@ struct State {
 #[serde(default)]
 struct Waiting {
     #[serde(deserialize_with = "lenient")]
-    reason: Option<String>,
+    reason: Option<Name>,
     #[serde(deserialize_with = "lenient")]
     message: Option<String>,
 }
@@ -145,7 +145,7 @@ struct Terminated {
     #[serde(deserialize_with = "lenient")]
     signal: Option<i32>,
     #[serde(deserialize_with = "lenient")]
-    reason: Option<String>,
+    reason: Option<Name>,
     #[serde(deserialize_with = "lenient")]
     message: Option<String>,
     #[serde(deserialize_with = "lenient")]
@@ -201,20 +201,20 @@ impl SlimPod {
             false,
         ));
         Some(Pod {
-            cluster: cluster.to_owned(),
+            cluster: Name::shared(cluster),
             namespace: named.namespace,
             name: named.name,
             uid: named.uid,
             created: named.created,
             deleting: named.deleting,
             node: spec.node_name.filter(|node| !node.is_empty()),
-            phase: status.phase.unwrap_or_else(|| "Unknown".to_owned()),
+            phase: status.phase.unwrap_or_else(|| Name::shared("Unknown")),
             reason: status.reason.filter(|reason| !reason.is_empty()),
             message: status.message.filter(|message| !message.is_empty()),
             conditions: telling_conditions(status.conditions),
             containers,
             owner: named.owner,
-            workload: who.workload,
+            workload: Name::shared(&who.workload),
             runai_id: who.runai_id,
             project: who.project,
             gpus,
@@ -281,12 +281,7 @@ fn containers(
     containers
 }
 
-fn container(
-    name: String,
-    image: Option<String>,
-    status: ContainerStatus,
-    init: bool,
-) -> Container {
+fn container(name: Name, image: Option<Name>, status: ContainerStatus, init: bool) -> Container {
     Container {
         name,
         image: image.unwrap_or_default(),
@@ -294,13 +289,16 @@ fn container(
         ready: status.ready,
         restarts: status.restart_count.unwrap_or(0),
         state: state(status.state),
-        last: status.last_state.terminated.map(termination),
+        last: status
+            .last_state
+            .terminated
+            .map(|ended| Box::new(termination(ended))),
     }
 }
 
 fn state(state: State) -> ContainerState {
     if let Some(terminated) = state.terminated {
-        return ContainerState::Terminated(termination(terminated));
+        return ContainerState::Terminated(Box::new(termination(terminated)));
     }
     if let Some(waiting) = state.waiting {
         return ContainerState::Waiting {

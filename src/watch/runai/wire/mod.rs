@@ -11,9 +11,9 @@ use serde_json::value::RawValue;
 
 use super::{RunaiError, transport};
 use crate::diagnose::HistoryEntry;
-use crate::estate::{Event, ObjectRef, Workload};
+use crate::estate::{Event, Name, ObjectRef, Workload};
 
-use scalar::{count, text, time};
+use scalar::{count, name, text, time};
 use workload::WireWorkload;
 
 pub(super) use workload::is_id;
@@ -200,12 +200,12 @@ pub(crate) fn workload(body: &[u8]) -> Result<WorkloadDetail, RunaiError> {
 struct WireObject {
     #[serde(default, deserialize_with = "text")]
     uid: Option<String>,
-    #[serde(default, deserialize_with = "text")]
-    kind: Option<String>,
+    #[serde(default, deserialize_with = "name")]
+    kind: Option<Name>,
     #[serde(default, deserialize_with = "text")]
     name: Option<String>,
-    #[serde(default, deserialize_with = "text")]
-    namespace: Option<String>,
+    #[serde(default, deserialize_with = "name")]
+    namespace: Option<Name>,
 }
 
 #[derive(Deserialize)]
@@ -214,16 +214,16 @@ struct WireEvent {
     created: Option<Timestamp>,
     #[serde(default, deserialize_with = "text")]
     id: Option<String>,
-    #[serde(default, rename = "type", deserialize_with = "text")]
-    kind: Option<String>,
-    #[serde(default, rename = "clusterId", deserialize_with = "text")]
-    cluster_id: Option<String>,
+    #[serde(default, rename = "type", deserialize_with = "name")]
+    kind: Option<Name>,
+    #[serde(default, rename = "clusterId", deserialize_with = "name")]
+    cluster_id: Option<Name>,
     #[serde(default, deserialize_with = "text")]
     message: Option<String>,
-    #[serde(default, deserialize_with = "text")]
-    reason: Option<String>,
-    #[serde(default, deserialize_with = "text")]
-    source: Option<String>,
+    #[serde(default, deserialize_with = "name")]
+    reason: Option<Name>,
+    #[serde(default, deserialize_with = "name")]
+    source: Option<Name>,
     #[serde(default, rename = "involvedObject")]
     object: Option<WireObject>,
 }
@@ -242,17 +242,17 @@ impl WireEvent {
             ),
             None => (
                 ObjectRef {
-                    kind: String::new(),
+                    kind: Name::default(),
                     name: String::new(),
                     uid: None,
                 },
-                String::new(),
+                Name::default(),
             ),
         };
         Ok(Event {
             cluster: self.cluster_id.unwrap_or_default(),
             namespace,
-            uid: self.id.unwrap_or_default(),
+            uid: self.id.unwrap_or_default().to_string(),
             kind: self.kind.unwrap_or_default(),
             reason: self.reason.unwrap_or_default(),
             message: self.message.unwrap_or_default(),

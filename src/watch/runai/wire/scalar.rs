@@ -8,6 +8,7 @@ use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::LONGEST_TEXT;
+use crate::estate::Name;
 
 /// Any JSON value, of which only a scalar is kept.
 enum Scalar<'de> {
@@ -64,16 +65,17 @@ impl<'de> Deserialize<'de> for Scalar<'de> {
     }
 }
 
-impl Scalar<'_> {
-    fn into_text(self) -> Option<String> {
+impl<'de> Scalar<'de> {
+    fn into_text(self) -> Option<Cow<'de, str>> {
         match self {
             Self::Text(text) if text.is_empty() => None,
             Self::Text(text) if text.len() > LONGEST_TEXT => {
-                Some(text[..text.floor_char_boundary(LONGEST_TEXT)].to_owned())
+                let end = text.floor_char_boundary(LONGEST_TEXT);
+                Some(text[..end].to_owned().into())
             }
-            Self::Text(text) => Some(text.into_owned()),
-            Self::Number(number) => Some(number.to_string()),
-            Self::Flag(flag) => Some(flag.to_string()),
+            Self::Text(text) => Some(text),
+            Self::Number(number) => Some(number.to_string().into()),
+            Self::Flag(flag) => Some(flag.to_string().into()),
             Self::Absent => None,
         }
     }
@@ -90,30 +92,36 @@ impl Scalar<'_> {
 
 /// Text that is not empty, at most [`LONGEST_TEXT`] bytes.
 pub(super) fn text<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
-    Scalar::deserialize(from).map(Scalar::into_text)
+    Ok(Scalar::deserialize(from)?.into_text().map(Cow::into_owned))
 }
 
-/// A list of texts; what is not a list is an empty one.
-pub(super) fn texts<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
-    struct Texts;
-    impl<'de> Visitor<'de> for Texts {
-        type Value = Vec<String>;
+/// As [`text`], of the kind that many objects say: held once.
+pub(super) fn name<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Name>, D::Error> {
+    let text = Scalar::deserialize(from)?.into_text();
+    Ok(text.map(|text| Name::shared(&text)))
+}
+
+/// A list of words that many objects say; what is not a list is an empty one.
+pub(super) fn names<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Name>, D::Error> {
+    struct Names;
+    impl<'de> Visitor<'de> for Names {
+        type Value = Vec<Name>;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             f.write_str("a list of texts")
         }
         fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-            let mut texts = Vec::new();
+            let mut names = Vec::new();
             while let Some(element) = seq.next_element::<Scalar<'de>>()? {
-                texts.extend(element.into_text());
+                names.extend(element.into_text().map(|text| Name::shared(&text)));
             }
-            Ok(texts)
+            Ok(names)
         }
         fn visit_unit<E>(self) -> Result<Self::Value, E> {
             Ok(Vec::new())
         }
     }
-    from.deserialize_any(Texts)
+    from.deserialize_any(Names)
 }
 
 /// A finite number that is not negative, also when written as text.

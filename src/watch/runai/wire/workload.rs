@@ -4,8 +4,8 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::nullable;
-use super::scalar::{count, flag, number, text, texts, time};
-use crate::estate::{Condition, Phase, Workload};
+use super::scalar::{count, flag, name, names, number, text, time};
+use crate::estate::{Condition, Name, Phase, Workload};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -14,22 +14,22 @@ pub(super) struct WireWorkload {
     id: Option<String>,
     #[serde(default, deserialize_with = "text")]
     name: Option<String>,
-    #[serde(default, rename = "type", deserialize_with = "text")]
-    kind: Option<String>,
-    #[serde(default, deserialize_with = "text")]
-    project_name: Option<String>,
-    #[serde(default, deserialize_with = "text")]
-    namespace: Option<String>,
-    #[serde(default, deserialize_with = "text")]
-    cluster_id: Option<String>,
+    #[serde(default, rename = "type", deserialize_with = "name")]
+    kind: Option<Name>,
+    #[serde(default, deserialize_with = "name")]
+    project_name: Option<Name>,
+    #[serde(default, deserialize_with = "name")]
+    namespace: Option<Name>,
+    #[serde(default, deserialize_with = "name")]
+    cluster_id: Option<Name>,
     #[serde(default, deserialize_with = "text")]
     phase: Option<String>,
     #[serde(default, deserialize_with = "text")]
     phase_message: Option<String>,
-    #[serde(default, deserialize_with = "text")]
-    phase_reason: Option<String>,
-    #[serde(default, deserialize_with = "text")]
-    submitted_by: Option<String>,
+    #[serde(default, deserialize_with = "name")]
+    phase_reason: Option<Name>,
+    #[serde(default, deserialize_with = "name")]
+    submitted_by: Option<Name>,
     #[serde(default, deserialize_with = "time")]
     created_at: Option<Timestamp>,
     #[serde(default, deserialize_with = "time")]
@@ -50,16 +50,16 @@ pub(super) struct WireWorkload {
     allocated_resources: Allocated,
     #[serde(default, deserialize_with = "nullable")]
     actions_support: Actions,
-    #[serde(default, deserialize_with = "texts")]
-    requested_node_pools: Vec<String>,
-    #[serde(default, deserialize_with = "texts")]
-    current_node_pools: Vec<String>,
-    #[serde(default, deserialize_with = "texts")]
-    images: Vec<String>,
+    #[serde(default, deserialize_with = "names")]
+    requested_node_pools: Vec<Name>,
+    #[serde(default, deserialize_with = "names")]
+    current_node_pools: Vec<Name>,
+    #[serde(default, deserialize_with = "names")]
+    images: Vec<Name>,
     #[serde(default, deserialize_with = "flag")]
     preemptible: Option<bool>,
-    #[serde(default, deserialize_with = "text")]
-    priority_class_name: Option<String>,
+    #[serde(default, deserialize_with = "name")]
+    priority_class_name: Option<Name>,
     #[serde(default, deserialize_with = "number")]
     idle_allocated_gpus: Option<f64>,
     #[serde(default, deserialize_with = "count")]
@@ -111,14 +111,14 @@ struct Actions {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct WireCondition {
-    #[serde(default, rename = "type", deserialize_with = "text")]
-    kind: Option<String>,
-    #[serde(default, deserialize_with = "text")]
-    status: Option<String>,
-    #[serde(default, deserialize_with = "text")]
-    reason: Option<String>,
-    #[serde(default, deserialize_with = "text")]
-    message: Option<String>,
+    #[serde(default, rename = "type", deserialize_with = "name")]
+    kind: Option<Name>,
+    #[serde(default, deserialize_with = "name")]
+    status: Option<Name>,
+    #[serde(default, deserialize_with = "name")]
+    reason: Option<Name>,
+    #[serde(default, deserialize_with = "name")]
+    message: Option<Name>,
     #[serde(default, deserialize_with = "time")]
     last_transition_time: Option<Timestamp>,
 }
@@ -151,7 +151,10 @@ impl WireWorkload {
             project: self.project_name.unwrap_or_default(),
             namespace: self.namespace.unwrap_or_default(),
             cluster_id: self.cluster_id.unwrap_or_default(),
-            phase: Phase::from(self.phase.unwrap_or_else(|| "Unknown".to_owned())),
+            phase: Phase::from(
+                self.phase
+                    .unwrap_or_else(|| Name::shared("Unknown").to_string()),
+            ),
             phase_message: self.phase_message,
             phase_reason: self.phase_reason,
             submitted_by: self.submitted_by,
@@ -192,7 +195,7 @@ impl WireCondition {
     fn read(self) -> Option<Condition> {
         Some(Condition {
             kind: self.kind?,
-            status: self.status.unwrap_or_else(|| "Unknown".to_owned()),
+            status: self.status.unwrap_or_else(|| "Unknown".to_owned().into()),
             reason: self.reason,
             message: self.message,
             since: self.last_transition_time,
