@@ -95,7 +95,7 @@ fn last_words(evidence: &Evidence) -> Vec<ContainerLog> {
             let message = death.end.message.as_deref()?;
             Some(ContainerLog {
                 pod: death.pod.name.clone(),
-                container: death.container.name.clone(),
+                container: death.container.name.to_string(),
                 previous: death.previous,
                 lines: message
                     .lines()
