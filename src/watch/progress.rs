@@ -184,7 +184,7 @@ impl Sampler {
             .filter_map(|index| wanted(pods[index]))
             .collect();
         Some(Plan {
-            key: job.key.clone(),
+            key: (*job.key).clone(),
             progress,
             wanted,
             pods: names,
@@ -287,7 +287,7 @@ fn wanted(pod: &Pod) -> Option<Wanted> {
     Some(Wanted {
         pod: pod.name.clone(),
         uid: pod.uid.clone(),
-        container: main.name.clone(),
+        container: main.name.to_string(),
         started,
         rank: pod.rank,
         node: pod.node.clone(),

@@ -13,7 +13,12 @@ async fn twenty_kills_lose_no_failing_job_tell_none_twice_and_repeat_no_action()
         .with("COOLDOWN_SECONDS", "0")
         .with("MAX_ACTIONS_PER_HOUR", "1000");
     let mut world = World::start(setup).await;
-    let mut dice = fastrand::Rng::with_seed(std::env::var("CRASH_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(20));
+    let mut dice = fastrand::Rng::with_seed(
+        std::env::var("CRASH_SEED")
+            .ok()
+            .and_then(|s| s.parse().ok())
+            .unwrap_or(20),
+    );
     let mut jobs: Vec<String> = Vec::new();
     // One action is on its way when the first kill comes.
     let approved = world.submit(lost_gpu("victim-first"));

@@ -139,7 +139,7 @@ pub(super) fn assess(job: &Job, thresholds: &Thresholds, now: Timestamp, found: 
     let quiet = Quiet {
         purpose: purpose(job.kind(), &job.key.name, job.is_service(), &job.pods),
         pods: job.current_pods(),
-        workload: job.workload.as_ref(),
+        workload: job.workload.as_deref(),
         progress: job.progress.as_ref(),
     };
     for silence in silences(&quiet, thresholds, now) {

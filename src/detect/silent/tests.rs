@@ -10,8 +10,8 @@ fn at(minutes: i64) -> Timestamp {
 
 fn container(name: &str, state: ContainerState) -> Container {
     Container {
-        name: name.to_owned(),
-        image: "registry.example.com/train:1".to_owned(),
+        name: name.into(),
+        image: "registry.example.com/train:1".into(),
         init: false,
         ready: true,
         restarts: 0,
@@ -22,14 +22,14 @@ fn container(name: &str, state: ContainerState) -> Container {
 
 fn pod(rank: u32) -> Pod {
     Pod {
-        cluster: "prod".to_owned(),
-        namespace: "runai-nlp".to_owned(),
+        cluster: "prod".into(),
+        namespace: "runai-nlp".into(),
         name: format!("train-{rank}"),
         uid: format!("uid-{rank}"),
         created: at(0),
         deleting: None,
         node: Some(format!("gpu-{rank}")),
-        phase: "Running".to_owned(),
+        phase: "Running".into(),
         reason: None,
         message: None,
         conditions: Vec::new(),
@@ -40,14 +40,14 @@ fn pod(rank: u32) -> Pod {
             },
         )],
         owner: None,
-        workload: "train".to_owned(),
+        workload: "train".into(),
         runai_id: None,
         project: None,
         gpus: 8.0,
         scheduler: None,
         claims: Vec::new(),
         rank: Some(rank),
-        restart_policy: Some("Never".to_owned()),
+        restart_policy: Some("Never".into()),
     }
 }
 
@@ -284,13 +284,13 @@ fn gpus_held_by_nothing_are_told() {
     let ended = Termination {
         exit_code: 0,
         signal: None,
-        reason: Some("Completed".to_owned()),
+        reason: Some("Completed".into()),
         message: None,
         started: None,
         finished: Some(at(10)),
     };
     kept.pods[0].containers = vec![
-        container("main", ContainerState::Terminated(ended)),
+        container("main", ContainerState::Terminated(Box::new(ended))),
         container("istio-proxy", ContainerState::Running { started: None }),
     ];
     assert_eq!(kept.says(), ["held_no_process"]);
@@ -371,7 +371,7 @@ fn attempts_that_end_where_the_last_one_did_are_told() {
 fn what_a_job_is_for_is_told_by_kind_image_and_name() {
     let with = |image: &str| {
         let mut pod = pod(0);
-        pod.containers[0].image = image.to_owned();
+        pod.containers[0].image = image.into();
         pod
     };
     for (kind, name, image, expected) in [
