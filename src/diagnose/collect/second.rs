@@ -119,7 +119,7 @@ fn named(evidence: &Evidence, settings: &Settings) -> Vec<WantedLog> {
                 .flat_map(|container| {
                     let log = |previous: bool| WantedLog {
                         pod: pod.name.clone(),
-                        container: container.name.clone(),
+                        container: container.name.to_string(),
                         previous,
                         tail_lines: settings.tail_lines,
                     };
