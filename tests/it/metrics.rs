@@ -97,9 +97,10 @@ async fn what_may_pass_is_asked_again_and_what_will_not_is_told() {
 #[tokio::test]
 async fn silence_nonsense_and_floods_are_errors_of_their_own() {
     let api = PrometheusApi::start().await;
+    let hasty = api.client_with(Duration::from_millis(300));
     let client = api.client();
     api.fault(Fault::Silence);
-    let silent = client.instant("up", None).await.unwrap_err();
+    let silent = hasty.instant("up", None).await.unwrap_err();
     assert!(
         matches!(silent, MetricsError::TimedOut { .. }),
         "{silent:?}"

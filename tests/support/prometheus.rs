@@ -74,11 +74,16 @@ impl PrometheusApi {
         Self { url, world, server }
     }
 
-    /// A client without patience.
+    /// A client that tries again soon.
     pub fn client(&self) -> Prometheus {
+        self.client_with(Duration::from_secs(20))
+    }
+
+    /// A client that waits no longer for one answer.
+    pub fn client_with(&self, timeout: Duration) -> Prometheus {
         Prometheus::new(Settings {
-            timeout: Duration::from_millis(600),
-            patience: Duration::from_secs(3),
+            timeout,
+            patience: Duration::from_secs(60),
             backoff: Duration::from_millis(5),
             largest_answer: 1 << 20,
             ..Settings::new(self.url.parse().unwrap())
@@ -167,10 +172,11 @@ async fn answer(
     } else {
         (seconds(&fields["start"]), seconds(&fields["end"]))
     };
+    let selector = Selector::parse(&fields["query"]);
     let found: Vec<Value> = world
         .series
         .iter()
-        .filter(|(labels, _)| selects(&fields["query"], labels))
+        .filter(|(labels, _)| selector.selects(labels))
         .filter_map(|(labels, points)| {
             let points: Vec<Value> = points
                 .iter()
@@ -198,21 +204,50 @@ fn seconds(text: &str) -> i64 {
     text.split('.').next().unwrap().parse().unwrap()
 }
 
-/// Whether a selector such as `name{a="b",c=~"d|e",f!=""}` selects a series.
-fn selects(query: &str, labels: &BTreeMap<String, String>) -> bool {
-    let (name, matchers) = query.split_once('{').unwrap_or((query, ""));
-    let matcher = Regex::new(r#"(\w+)(=~|!=|=)"((?:[^"\\]|\\.)*)""#).unwrap();
-    let empty = String::new();
-    (name.is_empty() || labels["__name__"] == name)
-        && matcher.captures_iter(matchers).all(|found| {
-            let value = labels.get(&found[1]).unwrap_or(&empty);
-            let wanted = found[3].replace("\\\\", "\\").replace("\\\"", "\"");
-            match &found[2] {
-                "=" => *value == wanted,
-                "!=" => *value != wanted,
-                _ => Regex::new(&format!("^(?:{wanted})$"))
-                    .unwrap()
-                    .is_match(value),
-            }
-        })
+/// A selector such as `name{a="b",c=~"d|e",f!=""}`.
+struct Selector {
+    name: String,
+    matchers: Vec<(String, Matcher)>,
+}
+
+enum Matcher {
+    Is(String),
+    IsNot(String),
+    Fits(Regex),
+}
+
+impl Selector {
+    fn parse(query: &str) -> Self {
+        let (name, matchers) = query.split_once('{').unwrap_or((query, ""));
+        let matcher = Regex::new(r#"(\w+)(=~|!=|=)"((?:[^"\\]|\\.)*)""#).unwrap();
+        let matchers = matcher
+            .captures_iter(matchers)
+            .map(|found| {
+                let wanted = found[3].replace("\\\\", "\\").replace("\\\"", "\"");
+                let matcher = match &found[2] {
+                    "=" => Matcher::Is(wanted),
+                    "!=" => Matcher::IsNot(wanted),
+                    _ => Matcher::Fits(Regex::new(&format!("^(?:{wanted})$")).unwrap()),
+                };
+                (found[1].to_owned(), matcher)
+            })
+            .collect();
+        Self {
+            name: name.to_owned(),
+            matchers,
+        }
+    }
+
+    fn selects(&self, labels: &BTreeMap<String, String>) -> bool {
+        let empty = String::new();
+        (self.name.is_empty() || labels["__name__"] == self.name)
+            && self.matchers.iter().all(|(label, matcher)| {
+                let value = labels.get(label).unwrap_or(&empty);
+                match matcher {
+                    Matcher::Is(wanted) => value == wanted,
+                    Matcher::IsNot(wanted) => value != wanted,
+                    Matcher::Fits(wanted) => wanted.is_match(value),
+                }
+            })
+    }
 }
