@@ -18,6 +18,7 @@ use crate::chat::alert::note_card;
 use crate::chat::card::{Card, Tone};
 use crate::chat::slack::client::{Posted, SlackClient};
 use crate::chat::slack::error::SlackError;
+use crate::chat::slack::parts;
 use crate::detect::FailureClass;
 use crate::store::{Effect, EffectKind, Message, Store, StoreError};
 
@@ -357,44 +358,57 @@ impl Inner {
             .store
             .message(&key, &destination)
             .await?
-            .and_then(|message| message.attempt_ms);
-        let there = match began.and_then(|ms| Timestamp::from_millisecond(ms).ok()) {
-            Some(since) => {
-                self.client
-                    .find_reply(&channel, &thread, &key, since)
-                    .await?
-            }
-            None => None,
-        };
-        let posted = if let Some(posted) = there {
-            posted
-        } else {
-            self.ready(&channel).await?;
-            self.store
-                .begin_post(&key, &destination, Timestamp::now())
-                .await?;
-            match self.client.post(&channel, &card, Some(&thread), &key).await {
-                Err(SlackError::BadBlocks { .. }) => {
+            .and_then(|message| message.attempt_ms)
+            .and_then(|ms| Timestamp::from_millisecond(ms).ok());
+        let mut first = None;
+        for (number, part) in parts::split(&card).iter().enumerate() {
+            let part_key = parts::key(&key, number);
+            let there = match began {
+                Some(since) => {
                     self.client
-                        .post(&channel, &bare(&card), Some(&thread), &key)
-                        .await
+                        .find_reply(&channel, &thread, &part_key, since)
+                        .await?
                 }
-                result => result,
-            }
-            .map_err(|fault| self.heard(&channel, fault))?
-        };
+                None => None,
+            };
+            let posted = if let Some(posted) = there {
+                posted
+            } else {
+                self.ready(&channel).await?;
+                self.store
+                    .begin_post(&key, &destination, Timestamp::now())
+                    .await?;
+                self.post_part(&channel, &thread, part, &part_key).await?
+            };
+            first.get_or_insert((posted.channel, posted.ts));
+        }
         let now = Timestamp::now();
         let mut tx = self.store.begin().await?;
-        tx.message_posted(
-            &key,
-            &destination,
-            Some((&posted.channel, &posted.ts)),
-            &digest(&card),
-            now,
-        )
-        .await?;
+        let told = first
+            .as_ref()
+            .map(|(channel, ts)| (channel.as_str(), ts.as_str()));
+        tx.message_posted(&key, &destination, told, &digest(&card), now)
+            .await?;
         tx.finish_effect(effect, &self.owner, now).await?;
         Ok(tx.commit().await?)
+    }
+
+    async fn post_part(
+        &self,
+        channel: &str,
+        thread: &str,
+        part: &Card,
+        key: &str,
+    ) -> Result<Posted, Fault> {
+        match self.client.post(channel, part, Some(thread), key).await {
+            Err(SlackError::BadBlocks { .. }) => {
+                self.client
+                    .post(channel, &bare(part), Some(thread), key)
+                    .await
+            }
+            result => result,
+        }
+        .map_err(|fault| self.heard(channel, fault))
     }
 
     /// Looks for a message whose post was begun but never answered.

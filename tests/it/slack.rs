@@ -74,6 +74,30 @@ fn alert() -> Card {
     }
 }
 
+/// Lines of a log that is too long for one message.
+const LOG_LINES: usize = 400;
+
+fn log_card() -> Card {
+    let lines: Vec<String> = (0..LOG_LINES)
+        .map(|n| format!("line-{n:04} loss & gradient of rank 3"))
+        .collect();
+    Card {
+        blocks: vec![Block::Code {
+            text: lines.join("\n"),
+        }],
+        ..text_card("logs of llm-7b")
+    }
+}
+
+/// The numbers of the log's lines that messages show, in their order.
+fn log_lines(messages: &[slack::Message]) -> Vec<usize> {
+    let shown: String = messages.iter().map(slack::Message::shown).collect();
+    let numbers = shown.split("line-").skip(1);
+    numbers
+        .filter_map(|line| line.get(..4)?.parse().ok())
+        .collect()
+}
+
 /// A desk that says back what it heard. Words with "secret" are answered privately, and Eve may do nothing.
 fn echo(asked: &Asked) -> Handler {
     let asked = Arc::clone(asked);
@@ -103,12 +127,16 @@ fn echo(asked: &Asked) -> Handler {
             }
             other => (format!("{other:?}"), true, Outcome::Done),
         };
+        let card = match &command {
+            Command::Say { text, .. } if text.contains("logs") => log_card(),
+            _ => text_card(&text),
+        };
         asked
             .lock()
             .expect("not poisoned")
             .push((principal, command));
         let answer = Answer {
-            card: text_card(&text),
+            card,
             body: json!(null),
             outcome,
             private,
@@ -558,6 +586,49 @@ async fn a_rate_limited_answer_is_posted_later_and_once() {
       ↳ D1 UBOT: heard: what fails?
       ↳   heard: what fails?
     ");
+    bot.stop().await;
+}
+
+#[tokio::test]
+async fn an_answer_too_long_for_one_message_goes_on_in_the_thread_and_nothing_is_said_twice() {
+    let bot = Bot::over_http().await;
+    // The first part is posted, but its answer is lost.
+    bot.slack.fail("chat.postMessage", Fault::FatalAfterEffect);
+    assert!(bot.slack.say("C1", "UMIRA", "show me the logs").await);
+    bot.slack
+        .wait_until(|state| {
+            let last = format!("line-{:04}", LOG_LINES - 1);
+            state.messages.iter().any(|m| m.shown().contains(&last))
+        })
+        .await;
+    let (question, parts) = {
+        let mut all = bot.slack.all();
+        (all.remove(0), all)
+    };
+    assert!(parts.len() > 1, "{}", bot.slack.messages());
+    assert_eq!(log_lines(&parts), (0..LOG_LINES).collect::<Vec<_>>());
+    for (number, part) in parts.iter().enumerate() {
+        assert_eq!(part.thread_ts.as_ref(), Some(&question.ts));
+        let counted = format!("Part {} of {}.", number + 1, parts.len());
+        assert!(part.shown().contains(&counted), "{}", part.shown());
+    }
+    assert_eq!(bot.commands().len(), 1, "the desk was asked once");
+    bot.stop().await;
+}
+
+#[tokio::test]
+async fn a_long_answer_to_a_slash_command_comes_whole_and_stays_private() {
+    let bot = Bot::over_http().await;
+    assert!(bot.slack.slash("C1", "UMIRA", "secret logs").await);
+    bot.slack
+        .wait_until(|state| {
+            let last = format!("line-{:04}", LOG_LINES - 1);
+            state.messages.iter().any(|m| m.shown().contains(&last))
+        })
+        .await;
+    let parts = bot.slack.all();
+    assert!(parts.iter().all(|part| part.only_for.is_some()));
+    assert_eq!(log_lines(&parts), (0..LOG_LINES).collect::<Vec<_>>());
     bot.stop().await;
 }
 

@@ -32,7 +32,8 @@ const CELL: usize = 40;
 /// A remainder shorter than this is not worth a block.
 const WORTH_SHOWING: usize = 120;
 
-const MORE: &str = "More in the thread.";
+/// Where more of it may follow, [`super::parts`] divides the card beforehand and nothing is cut.
+const MORE: &str = "Shortened: Slack takes no more in one message.";
 
 /// A card as Slack takes it.
 #[derive(Clone, Debug, PartialEq)]

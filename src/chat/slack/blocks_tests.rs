@@ -95,7 +95,7 @@ fn what_does_not_fit_is_cut_and_said_but_buttons_stay() {
     let rendered = render(&card);
     assert!(rendered.cut);
     let json = serde_json::to_string(&rendered.blocks).expect("blocks are JSON");
-    assert!(json.contains("More in the thread."));
+    assert!(json.contains("Shortened: Slack takes no more"));
     assert!(json.contains("Approve restart") && json.contains("\"danger\""));
     assert_legal(&rendered);
 }

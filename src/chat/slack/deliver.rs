@@ -4,6 +4,8 @@
 //! is woken by each record instead of polling. When the dialog cannot be opened any more (a crash or a stalled
 //! database ate the time), the press counts as a denial without a reason: saying no must always be possible.
 //!
+//! An answer that is too long for one message is posted in parts, each once.
+//!
 //! The desk may hear one delivery twice if the process dies while it answers, so what it does must bear that. Its
 //! answer is saved before it is posted, and a post is looked for before it is repeated.
 
@@ -21,6 +23,7 @@ use super::decode::{Ask, Place, decode, deny_dialog};
 use super::error::SlackError;
 use super::inbox::Inbox;
 use super::mrkdwn::{cut, typed};
+use super::parts;
 use super::people::People;
 use crate::chat::card::{Block, Card, Press, Span, Tone, Verb};
 use crate::desk::{Answer, Command, Handler, Outcome, Principal, Standing};
@@ -415,19 +418,26 @@ impl Deliverer {
         user: &str,
         thread_ts: Option<&str>,
     ) -> Result<(), Fault> {
-        match self.client.respond(url, card, how).await {
-            Err(error) if !error.is_transient() => {
-                warn!(
-                    error = &error as &dyn std::error::Error,
-                    "cannot use a response URL"
-                );
-                self.client
-                    .post_ephemeral(channel, user, card, thread_ts)
-                    .await
-                    .map_err(Fault::from)
+        for (number, part) in parts::split(card).iter().enumerate() {
+            // One message takes the place of the question; what follows is for who asked.
+            let how = match how {
+                Respond::Replace if number > 0 => Respond::Ephemeral,
+                how => how,
+            };
+            match self.client.respond(url, part, how).await {
+                Err(error) if !error.is_transient() => {
+                    warn!(
+                        error = &error as &dyn std::error::Error,
+                        "cannot use a response URL"
+                    );
+                    self.client
+                        .post_ephemeral(channel, user, part, thread_ts)
+                        .await?;
+                }
+                result => result?,
             }
-            result => result.map_err(Fault::from),
         }
+        Ok(())
     }
 
     /// Answers in the thread; privately where the answer is only for the asker and others are there.
@@ -439,18 +449,9 @@ impl Deliverer {
         answer: &Answer,
         again: bool,
     ) -> Result<(), Fault> {
-        let parent = place.parent();
+        let parts = parts::split(&answer.card);
         if answer.private && !place.direct {
-            match self
-                .client
-                .post_ephemeral(
-                    &place.channel,
-                    user,
-                    &answer.card,
-                    place.thread_ts.as_deref(),
-                )
-                .await
-            {
+            match self.whisper(place, user, &parts).await {
                 Err(error) if !error.is_transient() => {
                     warn!(
                         error = &error as &dyn std::error::Error,
@@ -460,22 +461,35 @@ impl Deliverer {
                 result => return result.map_err(Fault::from),
             }
         }
-        let key = format!("inbox:{}", row.id);
-        if again {
-            let since =
-                Timestamp::from_millisecond(row.received_ms).unwrap_or(Timestamp::UNIX_EPOCH);
-            if self
-                .client
-                .find_reply(&place.channel, parent, &key, since)
-                .await?
-                .is_some()
-            {
-                return Ok(());
+        let parent = place.parent();
+        let whole = format!("inbox:{}", row.id);
+        for (number, part) in parts.iter().enumerate() {
+            let key = parts::key(&whole, number);
+            if again {
+                let since =
+                    Timestamp::from_millisecond(row.received_ms).unwrap_or(Timestamp::UNIX_EPOCH);
+                let found = self
+                    .client
+                    .find_reply(&place.channel, parent, &key, since)
+                    .await?;
+                if found.is_some() {
+                    continue;
+                }
             }
+            self.client
+                .post(&place.channel, part, Some(parent), &key)
+                .await?;
         }
-        self.client
-            .post(&place.channel, &answer.card, Some(parent), &key)
-            .await?;
+        Ok(())
+    }
+
+    /// Shows an answer to one person only.
+    async fn whisper(&self, place: &Place, user: &str, parts: &[Card]) -> Result<(), SlackError> {
+        for part in parts {
+            self.client
+                .post_ephemeral(&place.channel, user, part, place.thread_ts.as_deref())
+                .await?;
+        }
         Ok(())
     }
 

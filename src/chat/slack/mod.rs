@@ -12,6 +12,7 @@ pub mod error;
 pub mod http;
 pub mod inbox;
 mod mrkdwn;
+pub mod parts;
 pub mod people;
 mod signature;
 pub mod socket;
