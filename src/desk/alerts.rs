@@ -10,7 +10,7 @@ use super::reply::{
 use super::{Answer, JobQuery, Outcome, Principal};
 use crate::alert::service::AlertError;
 use crate::alert::{Alert, AlertState, Severity};
-use crate::chat::alert::{AlertView, card as alert_card};
+use crate::chat::alert::card as alert_card;
 use crate::chat::card::{Block, Tone, Verb};
 use crate::estate::JobKey;
 use crate::redact;
@@ -91,33 +91,18 @@ impl Desk {
 
     /// One alert as its message shows it, with its timeline in the body.
     async fn shown(&self, alert: Alert) -> Answer {
-        let approval = match &alert.approval_id {
-            Some(id) => self
-                .store
-                .approval(id)
-                .await
-                .map(|found| found.map(|(approval, _)| approval)),
-            None => Ok(None),
-        };
-        let execution = self.store.latest_execution_of(&alert.id).await;
         let timeline = self.store.timeline(&alert.id).await;
-        match (approval, execution, timeline) {
-            (Ok(approval), Ok(execution), Ok(timeline)) => {
+        match (self.views.alert(alert).await, timeline) {
+            (Ok(view), Ok(timeline)) => {
                 let body = json!({
-                    "alert": alert, "approval": approval, "execution": execution,
+                    "alert": view.alert, "approval": view.approval, "execution": view.execution,
                     "timeline": timeline.iter().map(|entry| json!({
                         "at": entry.at, "kind": entry.kind, "actor": entry.actor, "note": entry.note,
                     })).collect::<Vec<_>>(),
                 });
-                let view = AlertView {
-                    alert,
-                    approval,
-                    execution,
-                    links: Vec::new(),
-                };
                 answer(alert_card(&view), body)
             }
-            (Err(error), _, _) | (_, Err(error), _) | (_, _, Err(error)) => unavailable(&error),
+            (Err(error), _) | (_, Err(error)) => unavailable(&error),
         }
     }
 

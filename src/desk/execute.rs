@@ -13,6 +13,7 @@ use crate::chat::card::Verb;
 use crate::detect::Thresholds;
 use crate::diagnose::{Diagnosis, Evidence};
 use crate::estate::{JobKey, SharedEstate};
+use crate::notify::view::Views;
 use crate::safety::{Safety, approvers};
 use crate::store::Store;
 use crate::watch::control::MonitoringControl;
@@ -49,6 +50,8 @@ pub struct Desk {
     pub sources: Sources,
     pub alerts: Alerts,
     pub safety: Safety,
+    /// Alerts as their messages show them.
+    pub views: Views,
     pub collect: Collect,
     pub analyze: Analyze,
     pub settings: Arc<Settings>,

@@ -39,6 +39,7 @@ use tower_http::set_header::SetResponseHeaderLayer;
 use crate::desk::Handler;
 use crate::estate::SharedEstate;
 use crate::estate::index::Estate;
+use crate::notify::view::Views;
 use crate::safety::Safety;
 use crate::store::Store;
 use crate::watch::control::MonitoringControl;
@@ -66,6 +67,8 @@ pub struct Shared {
     pub sources: Sources,
     pub monitoring: MonitoringControl,
     pub safety: Safety,
+    /// Alerts as their messages show them.
+    pub views: Views,
     /// Counters that other rooms keep; the rest is computed when it is scraped.
     pub registry: Arc<Registry>,
     pub access: Access,

@@ -11,6 +11,8 @@ use crate::safety::{Approval, ApprovalState};
 pub struct Pulse {
     /// Newest entry of any alert's timeline.
     pub alerts: Option<String>,
+    /// When an open alert changed last, in any way: what is folded into an alert makes no entry.
+    pub changed_ms: Option<i64>,
     /// Newest effect: a message to send, a page, an action.
     pub effects: Option<String>,
     /// Last entry of the audit: approvals, actions, the kill switch.
@@ -31,7 +33,8 @@ impl Store {
     pub async fn pulse(&self) -> Result<Pulse> {
         Ok(on_read!(self, pool => {
             sqlx::query_as(
-                "select (select max(id) from alert_event) as alerts, (select max(id) from effect) as effects,
+                "select (select max(id) from alert_event) as alerts, (select max(updated_ms) from alert where state <> 'resolved') as changed_ms,
+                        (select max(id) from effect) as effects,
                         (select value from gate where name = 'audit') as audit",
             )
             .fetch_one(pool).await

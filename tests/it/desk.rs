@@ -14,6 +14,7 @@ use nightbell::desk::{
 use nightbell::diagnose::{Diagnosis, Evidence, Verdict};
 use nightbell::estate::index::Estate;
 use nightbell::estate::{Phase, Workload};
+use nightbell::notify::view::Views;
 use nightbell::safety::Safety;
 use nightbell::watch::control::{MonitoringControl, Projects};
 use nightbell::watch::sources::Sources;
@@ -21,7 +22,7 @@ use nightbell::watch::{Beat, Observation};
 
 use crate::support::database::{TestDatabase, sqlite};
 
-fn at(second: i64) -> Timestamp {
+pub fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_790_000_000 + second).expect("a time in range")
 }
 
@@ -66,13 +67,13 @@ fn workload(name: &str, project: &str) -> Observation {
     }))
 }
 
-struct Scene {
-    desk: Desk,
+pub struct Scene {
+    pub desk: Desk,
     _database: TestDatabase,
 }
 
 impl Scene {
-    async fn new() -> Self {
+    pub async fn new() -> Self {
         let database = sqlite().await;
         let store = database.store.clone();
         let mut estate = Estate::new(Vec::new(), std::collections::HashMap::new());
@@ -97,6 +98,7 @@ impl Scene {
                 nightbell::alert::settings::Settings::default(),
             ),
             safety: Safety::new(store.clone(), nightbell::safety::Settings::default()),
+            views: Views::new(store.clone(), None),
             store,
             estate: Arc::new(RwLock::new(estate)),
             sources,
@@ -172,7 +174,7 @@ impl Scene {
     }
 }
 
-fn button(answer: &Answer, verb: Verb) -> Press {
+pub fn button(answer: &Answer, verb: Verb) -> Press {
     answer
         .card
         .blocks
@@ -252,7 +254,7 @@ fn caller(role: Role) -> Principal {
     }
 }
 
-fn sentence(text: &str) -> Command {
+pub fn sentence(text: &str) -> Command {
     Command::Say {
         text: text.to_owned(),
         context: Vec::new(),

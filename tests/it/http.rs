@@ -13,6 +13,7 @@ use nightbell::chat::card::{Card, Tone, Verb};
 use nightbell::desk::{Answer, Command, Handler, Outcome, Principal, Surface};
 use nightbell::http::token::{Role, Tokens};
 use nightbell::http::{self, Access, Pulses, Shared};
+use nightbell::notify::view::Views;
 use nightbell::safety::{Safety, Settings};
 use nightbell::watch::Beat;
 use nightbell::watch::control::{MonitoringControl, Projects};
@@ -25,18 +26,19 @@ use tower::ServiceExt;
 use crate::support::database::{TestDatabase, sqlite};
 
 const SECRET: &str = "a secret of more than thirty-two characters";
+pub const PAGE: &str = "https://nightbell.example.com/";
 const LOCAL: &str = "127.0.0.1:40000";
-const OTHER_MACHINE: &str = "10.0.0.9:40000";
+pub const OTHER_MACHINE: &str = "10.0.0.9:40000";
 
 /// The surface over an empty store, with a desk that writes down what it is asked.
-struct Surroundings {
-    router: Router,
+pub struct Surroundings {
+    pub router: Router,
     heard: Arc<Mutex<Vec<(Principal, Command)>>>,
-    sources: Sources,
-    monitoring: MonitoringControl,
+    pub sources: Sources,
+    pub monitoring: MonitoringControl,
     ready: tokio::sync::watch::Sender<bool>,
-    shutdown: CancellationToken,
-    _database: TestDatabase,
+    pub shutdown: CancellationToken,
+    pub database: TestDatabase,
 }
 
 async fn surroundings(access: Access) -> Surroundings {
@@ -66,7 +68,8 @@ async fn surroundings(access: Access) -> Surroundings {
         estate: Arc::default(),
         sources: sources.clone(),
         monitoring: monitoring.clone(),
-        safety: Safety::new(store, Settings::default()),
+        safety: Safety::new(store.clone(), Settings::default()),
+        views: Views::new(store, Some(PAGE.parse().expect("a URL"))),
         registry: Arc::default(),
         access,
         demo: true,
@@ -82,15 +85,15 @@ async fn surroundings(access: Access) -> Surroundings {
         monitoring,
         ready,
         shutdown,
-        _database: database,
+        database,
     }
 }
 
-async fn open() -> Surroundings {
+pub async fn open() -> Surroundings {
     surroundings(Access::new(None, None)).await
 }
 
-async fn with_tokens() -> (Surroundings, Tokens) {
+pub async fn with_tokens() -> (Surroundings, Tokens) {
     let secret = SecretString::from(SECRET.to_owned());
     let tokens = Tokens::new(&secret);
     (surroundings(Access::new(Some(&secret), None)).await, tokens)
@@ -116,7 +119,7 @@ fn answer(command: &Command) -> Answer {
 }
 
 impl Surroundings {
-    async fn send(&self, request: Request<Body>) -> Response<Body> {
+    pub async fn send(&self, request: Request<Body>) -> Response<Body> {
         self.router
             .clone()
             .oneshot(request)
@@ -124,7 +127,7 @@ impl Surroundings {
             .expect("a router always answers")
     }
 
-    async fn status(&self, request: Request<Body>) -> StatusCode {
+    pub async fn status(&self, request: Request<Body>) -> StatusCode {
         self.send(request).await.status()
     }
 
@@ -134,7 +137,7 @@ impl Surroundings {
     }
 }
 
-fn request(
+pub fn request(
     method: &str,
     path: &str,
     peer: &str,
@@ -156,11 +159,11 @@ fn request(
     request
 }
 
-fn get(path: &str) -> Request<Body> {
+pub fn get(path: &str) -> Request<Body> {
     request("GET", path, LOCAL, &[], "")
 }
 
-fn post(path: &str, body: &Value) -> Request<Body> {
+pub fn post(path: &str, body: &Value) -> Request<Body> {
     let headers = [("content-type", "application/json")];
     request("POST", path, LOCAL, &headers, &body.to_string())
 }
@@ -172,12 +175,12 @@ async fn text(response: Response<Body>) -> String {
     String::from_utf8(bytes.to_vec()).expect("text")
 }
 
-async fn body(response: Response<Body>) -> Value {
+pub async fn body(response: Response<Body>) -> Value {
     serde_json::from_str(&text(response).await).expect("JSON")
 }
 
 /// What a problem says: its status, and a detail for people.
-async fn problem(response: Response<Body>) -> (u16, String) {
+pub async fn problem(response: Response<Body>) -> (u16, String) {
     let kind = response.headers()["content-type"].clone();
     assert_eq!(kind, "application/problem+json");
     let status = response.status().as_u16();
@@ -793,7 +796,7 @@ async fn large_answers_are_compressed_for_who_takes_it() {
     assert_eq!(headers["content-encoding"], "gzip");
 }
 
-fn client() -> reqwest::Client {
+pub fn client() -> reqwest::Client {
     let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder()
         .no_proxy()
@@ -801,7 +804,7 @@ fn client() -> reqwest::Client {
         .expect("a client")
 }
 
-async fn read_until(stream: &mut reqwest::Response, heard: &mut String, wanted: &str) {
+pub async fn read_until(stream: &mut reqwest::Response, heard: &mut String, wanted: &str) {
     let waits = async {
         while !heard.contains(wanted) {
             let chunk = stream

@@ -56,7 +56,7 @@ pub fn proposal(name: &str) -> Proposal {
     }
 }
 
-fn settings() -> Settings {
+pub fn settings() -> Settings {
     Settings {
         policy: Policy {
             require_approval: true,
@@ -82,7 +82,7 @@ fn at_home(store: Store, settings: Settings) -> Safety {
 fn mira() -> Principal {
     slack("U01")
 }
-fn slack(user: &str) -> Principal {
+pub fn slack(user: &str) -> Principal {
     Principal {
         surface: Surface::Slack,
         user: user.into(),
@@ -107,7 +107,7 @@ async fn propose(
     proposed
 }
 
-async fn asked(
+pub async fn asked(
     safety: &Safety,
     store: &Store,
     alert: &str,
@@ -127,7 +127,7 @@ async fn approve(safety: &Safety, approval: &Approval, now: Timestamp) -> Decisi
         .expect("decide")
 }
 
-async fn approved(safety: &Safety, approval: &Approval, now: Timestamp) -> Execution {
+pub async fn approved(safety: &Safety, approval: &Approval, now: Timestamp) -> Execution {
     match approve(safety, approval, now).await {
         Decision::Approved { execution, .. } => execution,
         other => panic!("expected an approval, got {other:?}"),

@@ -9,7 +9,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{Page, Paging, ask_desk};
 use crate::alert::{Alert, AlertState, Severity};
-use crate::chat::alert::{AlertView, card};
+use crate::chat::alert::card;
 use crate::chat::card::{Card, Verb};
 use crate::desk::Command;
 use crate::diagnose::Role;
@@ -238,7 +238,7 @@ pub(in crate::http) async fn show(
     let alert = by_number(&shared, number).await?;
     let timeline = shared.store.timeline(&alert.id).await?;
     let diagnosis = alert.diagnosis.as_ref().map(|diagnosis| json!(diagnosis));
-    let card = message(&shared.store, alert.clone()).await?;
+    let card = message(&shared, alert.clone()).await?;
     Ok(Json(AlertDetail {
         alert: alert.into(),
         diagnosis,
@@ -255,16 +255,9 @@ pub(in crate::http) async fn show(
     }))
 }
 
-/// The message of an alert as the page shows it.
-pub(super) async fn message(store: &Store, alert: Alert) -> Result<Card, Problem> {
-    let approval = store.latest_approval_of(&alert.id).await?;
-    let execution = store.latest_execution_of(&alert.id).await?;
-    Ok(card(&AlertView {
-        alert,
-        approval,
-        execution,
-        links: Vec::new(),
-    }))
+/// The message of an alert as every surface shows it.
+pub(super) async fn message(shared: &Shared, alert: Alert) -> Result<Card, Problem> {
+    Ok(card(&shared.views.alert(alert).await?))
 }
 
 /// Takes an alert on

@@ -85,7 +85,7 @@ pub(in crate::http) async fn messages(
             number: alert.number,
             updated: alert.updated,
             resolved: alert.resolved.is_some(),
-            card: message(&shared.store, alert).await?,
+            card: message(&shared, alert).await?,
         });
     }
     Ok(Json(Messages { items }))
