@@ -138,3 +138,31 @@ fn an_unknown_context_ends_serving_with_exit_code_2_and_names_those_that_exist()
         "{errors}"
     );
 }
+
+#[tokio::test]
+async fn a_conversation_in_the_terminal_presses_buttons_by_number_and_asks_first() {
+    let bot = Bot::start(&[]).await;
+    // The question has the buttons yes and no; the first is pressed. What is no number is a sentence.
+    let (code, output, errors) = bot.typed(
+        &["chat"],
+        "what is the monitoring status?\nstop monitoring\n1\n\n9\nquit\nstatus\n",
+    );
+    assert_eq!(code, 0, "{output}{errors}");
+    assert!(output.contains("Run:AI is not configured"), "{output}");
+    assert!(output.contains("[1 ") && output.contains("[2 "), "{output}");
+    let status = bot.get("/api/v1/monitoring/status").await.to_string();
+    assert!(status.contains("\"enabled\":false"), "{status}");
+
+    let (_, output, _) = bot.typed(&["chat"], "start monitoring all jobs\n");
+    assert!(!output.is_empty(), "the end of the input ends it");
+    let status = bot.get("/api/v1/monitoring/status").await.to_string();
+    assert!(status.contains("\"enabled\":true"), "{status}");
+}
+
+#[tokio::test]
+async fn a_conversation_needs_somebody_to_talk_to() {
+    let mut bot = Bot::prepare(&[]);
+    let (code, _, errors) = bot.typed(&["chat"], "help\n");
+    assert_eq!(code, 3, "{errors}");
+    bot.kill();
+}

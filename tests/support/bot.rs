@@ -1,6 +1,7 @@
 //! The real program as a process: started with variables, asked through its API, killed without warning.
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -171,6 +172,30 @@ impl Bot {
         (
             status,
             serde_json::from_str(&body).unwrap_or(Value::String(body)),
+        )
+    }
+
+    /// As [`Self::command`], with something typed into it.
+    pub fn typed(&self, arguments: &[&str], input: &str) -> (i32, String, String) {
+        let mut child = Command::new(program())
+            .args(arguments)
+            .current_dir(self.folder())
+            .env_clear()
+            .envs(&self.variables)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program was built");
+        let mut stdin = child.stdin.take().expect("it is piped");
+        // Short enough for the pipe to hold it all. What ended early does not read it.
+        stdin.write_all(input.as_bytes()).ok();
+        drop(stdin);
+        let output = child.wait_with_output().expect("it ends");
+        (
+            output.status.code().unwrap_or(-1),
+            String::from_utf8_lossy(&output.stdout).into_owned(),
+            String::from_utf8_lossy(&output.stderr).into_owned(),
         )
     }
 
