@@ -8,6 +8,15 @@ export function el(name, className, ...children) {
   return node;
 }
 
+/** Text whose words may break between the parts of a long name: what fits into a narrow column stays whole. */
+export function breakable(text) {
+  const words = String(text).split(/(?<=\s)/);
+  return words.flatMap((word) => {
+    const parts = word.length > 24 ? word.split(/(?<=[a-z0-9])(?=[A-Z])|(?<=[/_.:@-])/) : [word];
+    return parts.flatMap((part, i) => (i ? [document.createElement("wbr"), part] : [part]));
+  });
+}
+
 /** A moment, with the exact time as its title. */
 export function when(iso) {
   const node = el("time", "", ago(iso));
@@ -43,11 +52,11 @@ function renderBlock(block, press) {
   switch (block.type) {
     case "header": return el("h3", "", block.text);
     case "text": return el("p", "", ...block.spans.map(renderSpan));
-    case "context": return el("div", "context", ...block.spans.map(renderSpan));
+    case "context": return el("div", "context", ...elsewhere(block.spans).map(renderSpan));
     case "code": return el("pre", "", block.text);
     case "divider": return el("hr");
     case "fields": return el("dl", "", ...block.fields.map(([label, spans]) =>
-      el("div", "", el("dt", "", label), el("dd", "", ...spans.map(renderSpan)))));
+      el("div", "", el("dt", "", label), el("dd", "", ...spans.flatMap(renderValue)))));
     case "table": return el("div", "wide", el("table", "",
       el("thead", "", el("tr", "", ...block.header.map((text) => el("th", "", text)))),
       el("tbody", "", ...block.rows.map((row) => el("tr", "", ...row.map((text) => el("td", "", text)))))));
@@ -55,6 +64,25 @@ function renderBlock(block, press) {
     // A later version of nightbell may know more blocks than a page that is still open.
     default: return el("p", "soft", "(this page is too old to show a part of the message: reload it)");
   }
+}
+
+/** A value of a field: mostly a name, and sometimes longer than its column. */
+function renderValue(span) {
+  switch (span.type) {
+    case "plain": return breakable(span.text);
+    case "code": return el("code", "", ...breakable(span.text));
+    default: return renderSpan(span);
+  }
+}
+
+/** Without links to this very page, and the dots before them: whoever reads them is here. */
+function elsewhere(spans) {
+  const isHere = (span) => span?.type === "link" && isOurs(span.text.url);
+  return spans.filter((span, i) => !isHere(span) && !(isHere(spans[i + 1]) && /^\s*·\s*$/.test(span.text)));
+}
+
+function isOurs(url) {
+  return URL.canParse(url) && new URL(url).origin === location.origin;
 }
 
 function renderSpan(span) {
@@ -73,7 +101,7 @@ function renderLink({ label, url }) {
   const node = el("a", "", label);
   node.href = url;
   // A link to this very page stays in this tab.
-  if (new URL(url).origin !== location.origin) {
+  if (!isOurs(url)) {
     node.rel = "noopener noreferrer";
     node.target = "_blank";
   }

@@ -1,7 +1,7 @@
 // The live page: panes that read the API and read again when the stream says that something changed.
 
 import { Failure, askTokenWith, get, listen, post, remove } from "/assets/api.js";
-import { card, el, span, when } from "/assets/card.js";
+import { breakable, card, el, span, when } from "/assets/card.js";
 
 const $ = (id) => document.getElementById(id);
 const PANES = ["overview", "alerts", "approvals", "jobs", "sources", "console", "audit"];
@@ -105,9 +105,12 @@ async function showOverview() {
   $("demo").hidden = !o.demo;
   document.title = `${o.alerts_open ? `(${o.alerts_open}) ` : ""}nightbell${o.demo ? " (demo)" : ""}`;
   $("version").textContent = `nightbell ${o.version}, as ${o.user} (${o.role})`;
-  $("count-alerts").textContent = o.alerts_open || "";
-  $("count-approvals").textContent = o.safety.pending_approvals || "";
-  $("count-sources").textContent = o.sources.unknown || "";
+  const counts = { alerts: o.alerts_open, approvals: o.safety.pending_approvals, sources: o.sources.unknown };
+  for (const [pane, count] of Object.entries(counts)) {
+    if ($(`count-${pane}`).textContent === String(count || "")) continue;
+    $(`count-${pane}`).textContent = count || "";
+    showTab();
+  }
   const stopped = o.safety.stopped;
   $("stopped").hidden = !stopped;
   const since = stopped ? new Date(stopped.since).toLocaleString() : "";
@@ -214,7 +217,7 @@ async function showApprovals() {
 
 function renderApproval(a) {
   const t = a.spec.target;
-  const what = `${a.spec.kind.replaceAll("_", " ")}: ${t.system === "kubernetes" ? `${t.kind} ${t.namespace}/${t.name} in ${t.cluster}` : `${t.kind} ${t.project}/${t.name}`}`;
+  const what = `${a.spec.kind.replaceAll("_", " ")}: ${t.system === "kubernetes" ? `${t.kind} ${[t.namespace, t.name].filter(Boolean).join("/")} in ${t.cluster}` : `${t.kind} ${t.project}/${t.name}`}`;
   const tone = { pending: "warning", approved: "good", denied: "bad" }[a.state] || "soft";
   const decided = a.decided_by ? ` by ${a.decided_by}` : "";
   const node = el("div", "item",
@@ -235,6 +238,21 @@ function renderApproval(a) {
     node.append(el("div", "row", button("Approve", "primary", "approve", `${what}. ${a.dry_run ? "Dry run: told, not done." : "It will be done."}`), button("Deny", "danger", "deny", null)));
   }
   node.append(reply);
+  return node;
+}
+
+// ---- tables, whose rows become blocks of labelled lines on a phone ----
+
+function row(...cells) {
+  const node = el("tr", "", ...cells);
+  node.setAttribute("role", "row");
+  return node;
+}
+
+function cell(label, className, ...children) {
+  const node = el("td", className, ...children);
+  node.dataset.label = label;
+  node.setAttribute("role", "cell");
   return node;
 }
 
@@ -279,10 +297,11 @@ function renderJob(j) {
     look.disabled = false;
     $("job-answer").scrollIntoView({ block: "nearest" });
   });
-  return el("tr", "",
-    el("td", "", el("strong", "", j.name), el("div", "soft", `${j.kind} · ${j.cluster}/${j.namespace}`)),
-    el("td", "", j.project || "–"), el("td", tone, j.status), el("td", "", `${j.pods_running}/${j.pods}`),
-    el("td", "", j.gpus ? String(j.gpus) : "–"), el("td", "", j.created ? when(j.created) : "–"), el("td", "", alert), el("td", "", look));
+  return row(
+    cell("", "", el("div", "", el("strong", "", ...breakable(j.name)), el("div", "soft", ...breakable(`${j.kind} · ${j.cluster}/${j.namespace}`)))),
+    cell("Project", "", ...breakable(j.project || "–")), cell("Status", tone, ...breakable(j.status)), cell("Pods", "", `${j.pods_running}/${j.pods}`),
+    cell("GPUs", "", j.gpus ? String(j.gpus) : "–"), cell("Age", "", j.created ? when(j.created) : "–"),
+    cell("Alert", alert ? "" : "none", alert), cell("", "", look));
 }
 
 // ---- sources ----
@@ -330,7 +349,7 @@ async function showAudit() {
   fill($("audit"), items, (e) => String(e.seq), (e) => {
     const spec = e.content?.spec ?? e.content?.action ?? e.content;
     const about = spec?.target?.name ? `${spec.kind} ${spec.target.name}` : (e.content?.reason ?? e.subject);
-    return el("tr", "", el("td", "", String(e.seq)), el("td", "", when(e.at)), el("td", "", e.kind.replaceAll("_", " ")), el("td", "", e.actor), el("td", "", String(about)));
+    return row(cell("No.", "", String(e.seq)), cell("When", "", when(e.at)), cell("What", "", e.kind.replaceAll("_", " ")), cell("Who", "", ...breakable(e.actor)), cell("About", "", ...breakable(String(about))));
   });
   $("audit-empty").hidden = items.length > 0;
 }
@@ -378,6 +397,15 @@ function lost(isLost, failure) {
   }
 }
 
+/** Scrolls the open pane's tab into view where the tabs are wider than the screen; the page stays where it is. */
+function showTab() {
+  const nav = document.querySelector("nav");
+  const tab = nav.querySelector("[aria-current]").getBoundingClientRect();
+  const bar = nav.getBoundingClientRect();
+  if (tab.left < bar.left) nav.scrollLeft += tab.left - bar.left - 40;
+  else if (tab.right > bar.right) nav.scrollLeft += tab.right - bar.right + 40;
+}
+
 function route() {
   const hash = location.hash.slice(1);
   const alert = /^alert-(\d+)$/.exec(hash);
@@ -387,9 +415,11 @@ function route() {
   state.pane = alert ? "alerts" : PANES.includes(hash) ? hash : "overview";
   for (const pane of PANES) $(`pane-${pane}`).hidden = pane !== state.pane;
   for (const link of document.querySelectorAll("nav a")) {
-    if (link.getAttribute("href") === `#${state.pane}`) link.setAttribute("aria-current", "page");
-    else link.removeAttribute("aria-current");
+    if (link.getAttribute("href") === `#${state.pane}`) {
+      link.setAttribute("aria-current", "page");
+    } else link.removeAttribute("aria-current");
   }
+  showTab();
   if (state.pane === "console") $("say").elements.text.focus();
   refresh(["all"]);
 }
