@@ -70,6 +70,13 @@ impl Browser {
     }
 
     async fn call(&self, command: &str, body: &Value) -> Value {
+        let value = self.try_call(command, body).await;
+        assert!(value["error"].is_null(), "{command}: {}", value["message"]);
+        value
+    }
+
+    /// As [`Self::call`], with a failure as a value that has an `error`.
+    async fn try_call(&self, command: &str, body: &Value) -> Value {
         let url = if self.session.is_empty() {
             format!("{}/session{command}", self.base)
         } else {
@@ -83,11 +90,6 @@ impl Browser {
             .await
             .expect("the driver answers");
         let answer: Value = answer.json().await.expect("the driver speaks JSON");
-        assert!(
-            answer["value"]["error"].is_null(),
-            "{command}: {}",
-            answer["value"]["message"]
-        );
         answer["value"].clone()
     }
 
@@ -110,17 +112,28 @@ impl Browser {
             .to_owned()
     }
 
-    /// Waits for an element that an XPath names, scrolls to it and clicks it, as a person does.
+    /// Waits for an element that an XPath names, scrolls to it and clicks it, as a person does. What the page replaced
+    /// in between is looked for again.
     pub async fn click(&self, xpath: &str) {
-        let element = eventually(&format!("there is {xpath}"), || async move {
+        eventually(&format!("{xpath} can be clicked"), || async move {
             let found = self
                 .call("/elements", &json!({"using": "xpath", "value": xpath}))
                 .await;
-            found[0][ELEMENT].as_str().map(str::to_owned)
+            let element = found[0][ELEMENT].as_str()?;
+            let clicked = self
+                .try_call(&format!("/element/{element}/click"), &json!({}))
+                .await;
+            if clicked["error"] == "stale element reference" {
+                return None;
+            }
+            assert!(
+                clicked["error"].is_null(),
+                "{xpath}: {}",
+                clicked["message"]
+            );
+            Some(())
         })
         .await;
-        self.call(&format!("/element/{element}/click"), &json!({}))
-            .await;
     }
 
     /// Saves what is seen as a PNG.

@@ -64,7 +64,8 @@ function fill(parent, items, keyOf, render, empty) {
     const key = keyOf(item);
     const content = JSON.stringify(item);
     let node = old.get(key);
-    if (!node || node.content !== content) {
+    // What is being pressed stays until it is let go: a click on what was replaced would be lost.
+    if (!node || (node.content !== content && !node.matches(":active"))) {
       node = render(item);
       node.dataset.row = key;
       node.content = content;
