@@ -111,7 +111,11 @@ pub(super) fn failure(global: &Global, failed: &Failed) -> Exit {
     match failed {
         Failed::Configuration(_) | Failed::Usage(_) => Exit::Usage,
         // Contexts and certificates are settings too, though they are read only when the clients are made.
-        Failed::Other(error) if error.chain().any(|cause| cause.is::<ConnectError>()) => {
+        Failed::Other(error)
+            if error
+                .chain()
+                .any(<dyn std::error::Error>::is::<ConnectError>) =>
+        {
             Exit::Usage
         }
         Failed::Other(_) => Exit::Bad,

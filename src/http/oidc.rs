@@ -201,6 +201,9 @@ impl std::fmt::Debug for Oidc {
 
 impl Oidc {
     /// Makes the checker; nothing is called until the first token comes.
+    ///
+    /// # Panics
+    /// When no TLS provider is installed; the program installs one at its start.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
         let mut builder = reqwest::Client::builder()
@@ -499,8 +502,8 @@ fn key(value: Value) -> Option<Key> {
     let is_for = |name: &str| jwk.alg.as_ref().is_none_or(|alg| alg == name);
     let public = match (jwk.kty.as_str(), jwk.crv.as_deref()) {
         ("RSA", _) if is_for("RS256") => PublicKey::Rsa {
-            n: unpadded(number(&jwk.n)?),
-            e: unpadded(number(&jwk.e)?),
+            n: unpadded(&number(&jwk.n)?),
+            e: unpadded(&number(&jwk.e)?),
         },
         ("EC", Some("P-256")) if is_for("ES256") => {
             let (x, y) = (number(&jwk.x)?, number(&jwk.y)?);
@@ -518,7 +521,7 @@ fn key(value: Value) -> Option<Key> {
 }
 
 /// Some providers write numbers with zeros in front, which the check of RSA does not take.
-fn unpadded(number: Vec<u8>) -> Vec<u8> {
+fn unpadded(number: &[u8]) -> Vec<u8> {
     let zeros = number.iter().take_while(|byte| **byte == 0).count();
     number[zeros..].to_vec()
 }
