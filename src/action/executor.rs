@@ -253,6 +253,7 @@ impl Executor {
             EffectKind::ExpireApproval => self.expire(&id, effect.attempts > 1, clock).await,
             EffectKind::SyncMessage
             | EffectKind::ThreadNote
+            | EffectKind::ThreadPicture
             | EffectKind::Page
             | EffectKind::Diagnose
             | EffectKind::Deliver

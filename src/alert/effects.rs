@@ -7,9 +7,10 @@ use serde_json::json;
 use super::lifecycle::{Note, Outcome};
 use super::settings::Settings;
 use super::{Alert, AlertState};
+use crate::chat::picture::worth_seeing;
 use crate::detect::FailureClass;
 use crate::estate::JobKey;
-use crate::notify::{Destination, Page, Subject, SyncMessage, ThreadNote};
+use crate::notify::{Destination, Page, Subject, SyncMessage, ThreadNote, ThreadPicture};
 use crate::store::{EffectKind, NewEffect};
 
 /// Payload of `EffectKind::Diagnose`.
@@ -44,7 +45,12 @@ pub fn effects(
                 }
             }
             Outcome::Diagnose { again } => wanted.extend(diagnose(alert, *again, settings, now)),
-            Outcome::Tell(note) => wanted.extend(tell(alert, note, settings, now)),
+            Outcome::Tell(note) => {
+                wanted.extend(tell(alert, note, settings, now));
+                if *note == Note::Diagnosed {
+                    wanted.extend(pictures(alert, settings, now));
+                }
+            }
             Outcome::Changed | Outcome::Record { .. } | Outcome::Split(_) => {}
         }
     }
@@ -153,6 +159,30 @@ fn tell(alert: &Alert, note: &Note, settings: &Settings, now: Timestamp) -> Vec<
         Some(subject) => notes(&subject, alert, note, settings, now),
         None => Vec::new(),
     }
+}
+
+/// The picture of the diagnosis, beside the report and never before the message: in a lane of its own.
+fn pictures(alert: &Alert, settings: &Settings, now: Timestamp) -> Vec<NewEffect> {
+    let course = alert.diagnosis.as_ref().and_then(|d| d.course.as_ref());
+    let own = matches!(told_by(alert).first(), Some(Subject::Alert(_)));
+    if !own || alert.silenced(now) || !course.is_some_and(worth_seeing) {
+        return Vec::new();
+    }
+    let subject = Subject::Alert(alert.id.clone());
+    sent_to(settings)
+        .filter(|destination| matches!(destination, Destination::Slack { .. }))
+        .map(|destination| NewEffect {
+            kind: EffectKind::ThreadPicture,
+            lane: format!("picture:{}", lane(destination, &subject)),
+            fold: Some(format!("picture:{}@{}", subject.key(), destination.key())),
+            payload: json!(ThreadPicture {
+                subject: subject.clone(),
+                destination: destination.clone(),
+                alert_id: alert.id.clone(),
+            }),
+            due: now,
+        })
+        .collect()
 }
 
 /// The report in the thread once more, for somebody who asked for it.

@@ -420,6 +420,11 @@ impl Bot {
             messages.run_messages(stop).await;
             Ok(())
         });
+        let (pictures, stop) = (delivery.clone(), supervisor.shutdown());
+        supervisor.spawn("slack pictures", async move {
+            pictures.run_pictures(stop).await;
+            Ok(())
+        });
         let stop = supervisor.shutdown();
         supervisor.spawn("slack notes", async move {
             delivery.run_notes(stop).await;

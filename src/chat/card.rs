@@ -45,6 +45,11 @@ pub enum Block {
         header: Vec<String>,
         rows: Vec<Vec<String>>,
     },
+    /// A picture as SVG of our own making (text escaped), and what it shows in words. Slack gets it as a file.
+    Picture {
+        svg: String,
+        alt: String,
+    },
     Buttons {
         buttons: Vec<Button>,
     },

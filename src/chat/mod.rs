@@ -2,5 +2,6 @@
 
 pub mod alert;
 pub mod card;
+pub mod picture;
 pub mod slack;
 pub mod terminal;

@@ -126,6 +126,10 @@ fn draw(block: &Block, tone: Tone, style: Style) -> Vec<String> {
             .lines()
             .map(|line| format!("  │ {}", line.replace('\t', "    ")))
             .collect(),
+        Block::Picture { alt, .. } => wrap(&one_line(alt), style.width, "")
+            .into_iter()
+            .map(|line| paint(&line, FAINT, style))
+            .collect(),
         Block::Table { header, rows } => table(header, rows, style),
         Block::Buttons { buttons } => vec![
             buttons

@@ -4,10 +4,16 @@ use serde_json::json;
 
 use super::{Exit, Global, print};
 use crate::config::Config;
+use crate::diagnose::knowledge::Knowledge;
 
 pub(super) fn run(global: &Global) -> Exit {
     match Config::load(global.config.as_deref()) {
         Ok(config) => {
+            // Read at start too, where a mistake stops the program: better said now.
+            let knowledge = config.knowledge_file.as_deref().map(Knowledge::load);
+            if let Some(Err(error)) = knowledge {
+                return super::knowledge::refused(global, &error);
+            }
             if global.json {
                 print::value(&json!({ "ok": true, "mistakes": [], "notes": config.notes }));
             } else {

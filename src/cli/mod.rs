@@ -13,6 +13,7 @@ mod client;
 mod emergency;
 mod evaluate;
 mod jobs;
+mod knowledge;
 mod monitor;
 mod print;
 mod service;
@@ -86,6 +87,8 @@ pub enum Command {
     Jobs(jobs::Jobs),
     /// Alerts: list, show, acknowledge, resolve, silence.
     Alerts(alerts::Alerts),
+    /// What nightbell knows of failures: list, search, explain; check a local file.
+    Knowledge(knowledge::KnowledgeCommand),
     /// Talk to the running bot, as in Slack.
     Chat,
     /// Measure this build: how often its diagnoses are right.
@@ -168,6 +171,7 @@ pub async fn run(cli: Cli, runners: Runners) -> ExitCode {
         Command::Monitor(monitor) => monitor.run(&global).await,
         Command::Jobs(jobs) => jobs.run(&global).await,
         Command::Alerts(alerts) => alerts.run(&global).await,
+        Command::Knowledge(knowledge) => knowledge.run(&global),
         Command::Chat => chat::run(&global).await,
         Command::Evaluate(evaluate) => evaluate.run(&global),
         Command::Token(token) => token.run(&global),
@@ -227,6 +231,11 @@ mod tests {
             "alerts ack 17",
             "alerts silence 17 --for 2h",
             "evaluate diagnosis --cases DIR --json",
+            "knowledge list --json",
+            "knowledge search nccl timeout",
+            "knowledge show cuda_oom",
+            "knowledge xid 79",
+            "knowledge check local.yaml",
             "chat --url http://127.0.0.1:9000",
             "token --for mira --role viewer --valid 12h",
         ] {

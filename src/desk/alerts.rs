@@ -411,7 +411,7 @@ fn done_for_all(result: Result<usize, AlertError>, how: &str) -> Answer {
     }
 }
 
-fn failed(error: &AlertError) -> Answer {
+pub(super) fn failed(error: &AlertError) -> Answer {
     match error {
         AlertError::NotFound(named) => problem(
             Outcome::NotFound,

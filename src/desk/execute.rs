@@ -101,6 +101,7 @@ impl Desk {
             Command::WhyPending { job } => self.why_pending(&job, now).await,
             Command::ListAlerts { all } => self.list_alerts(all, now).await,
             Command::ShowAlert { number } => self.show_alert(number).await,
+            Command::SimilarAlerts { number } => self.similar_alerts(number).await,
             Command::ListApprovals => self.list_approvals(now).await,
             Command::Decide {
                 approval,
@@ -211,6 +212,7 @@ fn changes(command: &Command) -> bool {
         | Command::WhyPending { .. }
         | Command::ListAlerts { .. }
         | Command::ShowAlert { .. }
+        | Command::SimilarAlerts { .. }
         | Command::ListApprovals
         | Command::Decide { .. }
         | Command::ListSilences

@@ -346,7 +346,7 @@ pub fn diagnosis_answer(diagnosis: &Diagnosis, demo: bool) -> Answer {
     if demo {
         report.blocks.push(small("Demo: the estate is simulated."));
     }
-    answer(report, serde_json::to_value(diagnosis).unwrap_or_default())
+    answer(report, diagnosis.json())
 }
 
 /// The answer when a name fits no job or several; `None` when it fits one.

@@ -11,6 +11,7 @@ mod monitoring;
 mod reply;
 mod role;
 mod say;
+mod similar;
 pub mod understand;
 
 use serde::{Deserialize, Serialize};
@@ -82,6 +83,10 @@ pub enum Command {
         all: bool,
     },
     ShowAlert {
+        number: i64,
+    },
+    /// Past alerts like this one, and what ended them.
+    SimilarAlerts {
         number: i64,
     },
     ListApprovals,

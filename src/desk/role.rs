@@ -154,6 +154,7 @@ pub fn needed(command: &Command) -> Role {
         | Command::WhyPending { .. }
         | Command::ListAlerts { .. }
         | Command::ShowAlert { .. }
+        | Command::SimilarAlerts { .. }
         | Command::ListApprovals
         | Command::ListSilences
         | Command::Status

@@ -107,6 +107,9 @@ impl Desk {
             Intent::IncidentShow => Command::ShowAlert {
                 number: self.meant(slots).await?.number,
             },
+            Intent::SimilarIncidents => Command::SimilarAlerts {
+                number: self.meant(slots).await?.number,
+            },
             Intent::IncidentAck => self.press_on(slots, Verb::Acknowledge).await?,
             Intent::IncidentResolve => self.press_on(slots, Verb::Resolve).await?,
             Intent::SilenceCreate => Command::Silence {
@@ -132,7 +135,6 @@ impl Desk {
             | Intent::RunbookRun
             | Intent::RunbookList
             | Intent::Report
-            | Intent::SimilarIncidents
             | Intent::ClusterCapacity
             | Intent::IdleGpus
             | Intent::LearningStatus
@@ -475,6 +477,7 @@ fn describe(command: &Command) -> String {
         | Command::WhyPending { .. }
         | Command::ListAlerts { .. }
         | Command::ShowAlert { .. }
+        | Command::SimilarAlerts { .. }
         | Command::ListApprovals
         | Command::ListSilences
         | Command::Status
@@ -506,6 +509,7 @@ fn without_a_service(understood: &Understanding) -> Option<Answer> {
         | Intent::WhyPending
         | Intent::ListIncidents
         | Intent::IncidentShow
+        | Intent::SimilarIncidents
         | Intent::IncidentAck
         | Intent::IncidentResolve
         | Intent::SilenceCreate
@@ -525,7 +529,6 @@ fn without_a_service(understood: &Understanding) -> Option<Answer> {
         | Intent::RunbookRun
         | Intent::RunbookList
         | Intent::Report
-        | Intent::SimilarIncidents
         | Intent::ClusterCapacity
         | Intent::IdleGpus
         | Intent::LearningStatus => Some(help::not_yet(understood.intent)),

@@ -31,7 +31,9 @@ const YOUNG: SignedDuration = SignedDuration::from_mins(5);
 /// Why the job failed, is blocked, or is not failing at all.
 #[must_use]
 pub fn analyze(evidence: &Evidence, knowledge: &Knowledge) -> Diagnosis {
-    Case::observe(evidence, knowledge).diagnose()
+    let mut diagnosis = Case::observe(evidence, knowledge).diagnose();
+    diagnosis.course = super::course::course(evidence, &diagnosis);
+    diagnosis
 }
 
 /// All that was found, before it is weighed.

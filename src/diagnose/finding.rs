@@ -55,6 +55,7 @@ pub(super) fn diagnosis(
         findings,
         first_failure: if failing { first.failure() } else { None },
         missing_evidence: missing::sentences(case, failing, first),
+        course: None,
     };
     fit(&mut diagnosis);
     diagnosis

@@ -3,6 +3,7 @@
 mod analyze;
 pub mod capacity;
 pub mod collect;
+pub mod course;
 pub mod evaluate;
 mod exporters;
 mod facts;
@@ -13,9 +14,9 @@ mod logs;
 pub mod measured;
 mod pending;
 mod remedy;
-pub mod report;
 mod rules;
 mod silent;
+pub mod similar;
 mod standing;
 pub mod surroundings;
 
@@ -137,6 +138,21 @@ pub struct Diagnosis {
     pub findings: Vec<Finding>,
     pub first_failure: Option<FirstFailure>,
     pub missing_evidence: Vec<String>,
+    /// For cards and pictures; not part of the contract's JSON, see [`Diagnosis::json`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub course: Option<course::Course>,
+}
+
+impl Diagnosis {
+    /// The contract's JSON.
+    #[must_use]
+    pub fn json(&self) -> serde_json::Value {
+        let mut json = serde_json::to_value(self).unwrap_or_default();
+        if let Some(object) = json.as_object_mut() {
+            object.remove("course");
+        }
+        json
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -4,6 +4,7 @@
 pub mod pace;
 pub mod page;
 pub mod pagerduty;
+mod picture;
 pub mod replica;
 pub mod slack;
 pub mod view;
@@ -75,6 +76,15 @@ pub struct ThreadNote {
     /// The alert that the note is about, which is a member if `subject` is a group.
     pub alert_id: String,
     pub note: Note,
+}
+
+/// Payload of `EffectKind::ThreadPicture`: put the picture of the diagnosis into the thread of the message about
+/// `subject`. A nicety: it is given up where a message would be repeated.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ThreadPicture {
+    pub subject: Subject,
+    pub destination: Destination,
+    pub alert_id: String,
 }
 
 /// Payload of `EffectKind::Page`: bring PagerDuty up to date about `subject`.

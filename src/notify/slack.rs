@@ -2,6 +2,7 @@
 //! API allows. Nothing is dropped because of how it looks or because Slack is away.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -13,6 +14,7 @@ use super::pace::Pace;
 use super::view::Views;
 use super::worker::{Again, Handled, back_off, store_fault, turn, work};
 use super::{Destination, Subject, SyncMessage, ThreadNote};
+use crate::alert::lifecycle::Note;
 use crate::alert::{Alert, AlertState};
 use crate::chat::alert::note_card;
 use crate::chat::card::{Card, Tone};
@@ -32,18 +34,20 @@ const OPERATOR_WAIT: SignedDuration = SignedDuration::from_mins(5);
 /// Delivers messages and thread notes; cheap to clone.
 #[derive(Clone)]
 pub struct SlackDelivery {
-    inner: Arc<Inner>,
+    pub(super) inner: Arc<Inner>,
 }
 
-struct Inner {
-    store: Store,
-    client: SlackClient,
+pub(super) struct Inner {
+    pub(super) store: Store,
+    pub(super) client: SlackClient,
     views: Views,
     pace: Pace,
     /// Where a message goes whose own channel takes none.
     default_channel: Option<String>,
     await_diagnosis: SignedDuration,
-    owner: String,
+    pub(super) owner: String,
+    /// Whether it was said that pictures cannot be shared here.
+    pub(super) pictures_refused: AtomicBool,
 }
 
 /// How Slack is written to.
@@ -107,6 +111,7 @@ impl SlackDelivery {
             default_channel: settings.default_channel,
             await_diagnosis: settings.await_diagnosis,
             owner: format!("{owner}/slack"),
+            pictures_refused: AtomicBool::new(false),
         };
         Self {
             inner: Arc::new(inner),
@@ -139,6 +144,19 @@ impl SlackDelivery {
         .await;
     }
 
+    /// Puts pictures into threads until `stop`.
+    pub async fn run_pictures(&self, stop: CancellationToken) {
+        let inner = &self.inner;
+        work(
+            &inner.store,
+            EffectKind::ThreadPicture,
+            &inner.owner,
+            &stop,
+            |effect| self.picture(effect),
+        )
+        .await;
+    }
+
     /// Carries out what is due now, once; returns how much that was.
     ///
     /// # Errors
@@ -153,7 +171,14 @@ impl SlackDelivery {
             self.note(e)
         })
         .await?;
-        Ok(messages + notes)
+        let pictures = turn(
+            &inner.store,
+            EffectKind::ThreadPicture,
+            &inner.owner,
+            &|e| self.picture(e),
+        )
+        .await?;
+        Ok(messages + notes + pictures)
     }
 
     async fn sync(&self, effect: Effect) -> Handled {
@@ -353,7 +378,12 @@ impl Inner {
             return self.finish(effect).await;
         };
         let key = format!("note:{}", effect.id);
-        let card = note_card(&alert, &wanted.note);
+        let past = if wanted.note == Note::Diagnosed {
+            self.store.similar_alerts(&alert).await?
+        } else {
+            Vec::new()
+        };
+        let card = note_card(&alert, &wanted.note, &past);
         let began = self
             .store
             .message(&key, &destination)

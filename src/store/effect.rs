@@ -14,6 +14,8 @@ pub enum EffectKind {
     SyncMessage,
     /// Post a card into the thread of an alert's message (`notify::ThreadNote`).
     ThreadNote,
+    /// Put the picture of a diagnosis into the thread of an alert's message (`notify::ThreadPicture`).
+    ThreadPicture,
     /// Tell PagerDuty (`notify::Page`).
     Page,
     /// Collect evidence and diagnose an alert's job (`diagnose::worker::Request`).
@@ -37,6 +39,7 @@ impl EffectKind {
         match self {
             Self::SyncMessage => "sync_message",
             Self::ThreadNote => "thread_note",
+            Self::ThreadPicture => "thread_picture",
             Self::Page => "page",
             Self::Diagnose => "diagnose",
             Self::Execute => "execute",

@@ -17,6 +17,7 @@ mod pending_command;
 mod replica;
 mod retention;
 mod setting;
+mod similar;
 
 use std::str::FromStr;
 use std::time::Duration;

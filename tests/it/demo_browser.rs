@@ -34,7 +34,7 @@ async fn a_newcomer_sees_a_failure_diagnosed_approves_an_action_and_sees_it_veri
     .await;
     let diagnosed = browser.text().await;
     assert!(
-        diagnosed.contains("Recommended"),
+        diagnosed.contains("What to do:"),
         "a failure is diagnosed:\n{diagnosed}"
     );
     browser.screenshot(&pictures().join("alert.png")).await;

@@ -143,6 +143,7 @@ impl Scene {
                 findings: Vec::new(),
                 first_failure: None,
                 missing_evidence: evidence.missing.clone(),
+                course: None,
             }),
             settings: Arc::new(Settings::default()),
         };

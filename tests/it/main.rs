@@ -25,6 +25,7 @@ mod metrics;
 mod monitoring;
 mod notify;
 mod oidc;
+mod pictures;
 mod pipeline;
 mod retention;
 mod runai_client;

@@ -144,5 +144,6 @@ pub fn diagnosis(cause: &str) -> Diagnosis {
         }],
         first_failure: None,
         missing_evidence: Vec::new(),
+        course: None,
     }
 }

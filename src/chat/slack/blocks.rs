@@ -82,6 +82,7 @@ pub fn short_form(card: &Card) -> String {
                         .map(|row| escape(&clean(&row.join(" | ")))),
                 );
             }
+            Block::Picture { alt, .. } => lines.push(escape(&clean(alt))),
             Block::Buttons { .. } | Block::Divider => {}
         }
     }
@@ -210,6 +211,8 @@ impl Canvas {
             }
             Block::Table { header, rows } => self.push_code(&table(header, rows)),
             Block::Buttons { .. } => self.blocks.extend(self.buttons.next().unwrap_or_default()),
+            // It follows as a file in the thread, when it can be had there at all.
+            Block::Picture { .. } => {}
             Block::Divider => self.push(json!({"type": "divider"}), 0),
         }
     }

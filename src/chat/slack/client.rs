@@ -23,7 +23,7 @@ use super::error::SlackError;
 use crate::chat::card::Card;
 
 /// Slack's own Web API.
-const SLACK_API: &str = "https://slack.com/api";
+pub(super) const SLACK_API: &str = "https://slack.com/api";
 /// Names our metadata on messages, by which a repeated post is recognised.
 const EVENT_TYPE: &str = "nightbell";
 /// How long the members of a user group may be remembered: an approver who was removed must not approve for long.
@@ -129,12 +129,12 @@ pub enum Respond {
 /// A client for one workspace; cheap to clone.
 #[derive(Clone)]
 pub struct SlackClient {
-    inner: Arc<Inner>,
+    pub(super) inner: Arc<Inner>,
 }
 
-struct Inner {
-    connector: SlackClientHyperHttpsConnector,
-    api: Url,
+pub(super) struct Inner {
+    pub(super) connector: SlackClientHyperHttpsConnector,
+    pub(super) api: Url,
     bot_token: Option<SlackApiToken>,
     app_token: Option<SlackApiToken>,
     webhook_url: Option<SecretString>,
@@ -575,7 +575,7 @@ impl SlackClient {
         .map(drop)
     }
 
-    async fn call<T: DeserializeOwned + Send>(
+    pub(super) async fn call<T: DeserializeOwned + Send>(
         &self,
         method: &'static str,
         request: &Value,
@@ -603,7 +603,7 @@ impl SlackClient {
     }
 
     /// Methods that read take their arguments in the query, never as JSON.
-    async fn query<T: DeserializeOwned + Send>(
+    pub(super) async fn query<T: DeserializeOwned + Send>(
         &self,
         method: &'static str,
         arguments: &[(&str, Option<&str>)],
@@ -631,7 +631,7 @@ impl SlackClient {
             })
     }
 
-    async fn in_time<T>(
+    pub(super) async fn in_time<T>(
         &self,
         call: impl Future<Output = std::result::Result<T, slack_morphism::errors::SlackClientError>>,
     ) -> Result<T> {

@@ -9,6 +9,7 @@ mod decode;
 pub mod deliver;
 mod door;
 pub mod error;
+mod files;
 pub mod http;
 pub mod inbox;
 mod mrkdwn;

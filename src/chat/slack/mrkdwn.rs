@@ -210,6 +210,8 @@ pub(crate) fn link(label: &str, url: &str) -> String {
                 .replace('|', "%7C")
                 .replace('>', "%3E")
                 .replace('<', "%3C")
+                // Three of them would open a block of code.
+                .replace('`', "%60")
         })
         .map(|url| url.replace('&', "&amp;"))
         .filter(|url| units(url) <= LONGEST);

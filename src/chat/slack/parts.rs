@@ -137,7 +137,11 @@ fn pieces(block: Block) -> Vec<Block> {
             .flat_map(spans_of)
             .map(|span| Block::Text { spans: vec![span] })
             .collect(),
-        Block::Header { .. } | Block::Context { .. } | Block::Buttons { .. } | Block::Divider => {
+        Block::Header { .. }
+        | Block::Context { .. }
+        | Block::Picture { .. }
+        | Block::Buttons { .. }
+        | Block::Divider => {
             vec![block]
         }
     }

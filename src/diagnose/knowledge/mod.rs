@@ -3,6 +3,9 @@
 
 mod literal;
 mod schema;
+mod words;
+
+pub use words::sections;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -313,6 +316,25 @@ impl Knowledge {
 
     pub(super) fn index(&self, id: &str) -> Option<usize> {
         self.by_id.get(id).copied()
+    }
+
+    /// The table of Xids: the numbers of each row, in their order.
+    #[must_use]
+    pub fn xids(&self) -> Vec<(Vec<u32>, &Failure)> {
+        let mut rows: std::collections::BTreeMap<usize, Vec<u32>> =
+            std::collections::BTreeMap::new();
+        for (code, row) in &self.by_xid {
+            rows.entry(*row).or_default().push(*code);
+        }
+        let mut rows: Vec<(Vec<u32>, &Failure)> = rows
+            .into_iter()
+            .map(|(row, mut codes)| {
+                codes.sort_unstable();
+                (codes, &self.failures[row])
+            })
+            .collect();
+        rows.sort_by(|a, b| a.0.cmp(&b.0));
+        rows
     }
 
     /// The row of an Xid's number.

@@ -12,7 +12,7 @@ use crate::alert::{Alert, AlertState, Severity};
 use crate::chat::alert::card;
 use crate::chat::card::{Card, Verb};
 use crate::desk::Command;
-use crate::diagnose::Role;
+use crate::diagnose::{Diagnosis, Role};
 use crate::http::Shared;
 use crate::http::access::Caller;
 use crate::http::extract::{Json as Body, Path, Query};
@@ -237,7 +237,7 @@ pub(in crate::http) async fn show(
 ) -> Result<Json<AlertDetail>, Problem> {
     let alert = by_number(&shared, number).await?;
     let timeline = shared.store.timeline(&alert.id).await?;
-    let diagnosis = alert.diagnosis.as_ref().map(|diagnosis| json!(diagnosis));
+    let diagnosis = alert.diagnosis.as_ref().map(Diagnosis::json);
     let card = message(&shared, alert.clone()).await?;
     Ok(Json(AlertDetail {
         alert: alert.into(),

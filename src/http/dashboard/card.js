@@ -55,6 +55,7 @@ function renderBlock(block, press) {
     case "context": return el("div", "context", ...elsewhere(block.spans).map(renderSpan));
     case "code": return el("pre", "", block.text);
     case "divider": return el("hr");
+    case "picture": return renderPicture(block);
     case "fields": return el("dl", "", ...block.fields.map(([label, spans]) =>
       el("div", "", el("dt", "", label), el("dd", "", ...spans.flatMap(renderValue)))));
     case "table": return el("div", "wide", el("table", "",
@@ -83,6 +84,27 @@ function elsewhere(spans) {
 
 function isOurs(url) {
   return URL.canParse(url) && new URL(url).origin === location.origin;
+}
+
+const SHAPES = new Set(["svg", "rect", "line", "path", "text"]);
+const MARKS = new Set(["class", "viewBox", "x", "y", "x1", "y1", "x2", "y2", "width", "height", "rx", "d", "text-anchor"]);
+
+/** A picture, drawn anew from known shapes and attributes only: nothing in it can run, load or link. */
+function renderPicture({ svg, alt }) {
+  const source = new DOMParser().parseFromString(svg, "image/svg+xml").documentElement;
+  const copy = (node) => {
+    if (!SHAPES.has(node.localName)) return null;
+    const shape = document.createElementNS("http://www.w3.org/2000/svg", node.localName);
+    for (const { name, value } of node.attributes) if (MARKS.has(name)) shape.setAttribute(name, value);
+    if (node.localName === "text") shape.textContent = node.textContent;
+    else shape.append(...[...node.children].map(copy).filter((child) => child !== null));
+    return shape;
+  };
+  const picture = copy(source);
+  if (!picture) return el("p", "context", alt);
+  picture.setAttribute("role", "img");
+  picture.setAttribute("aria-label", alt);
+  return el("figure", "picture", picture);
 }
 
 function renderSpan(span) {

@@ -16,6 +16,7 @@ pub(crate) fn router(slack: FakeSlack) -> Router {
     Router::new()
         .route("/api/{method}", any(call))
         .route("/actions/{id}", post(respond))
+        .route("/upload/{id}", post(upload))
         .route("/services/{*rest}", post(webhook))
         .with_state(slack)
 }
@@ -158,6 +159,26 @@ impl FakeSlack {
                     text("include_all_metadata") == "true",
                 ))
             }
+            "files.getUploadURLExternal" => {
+                // As Slack: arguments in JSON are not seen.
+                if text("filename").is_empty() || text("length").parse::<usize>().is_err() {
+                    return no("invalid_arguments");
+                }
+                let id = format!("F{}", state.next());
+                let url = format!(
+                    "{}upload/{id}",
+                    self.api_url().as_str().trim_end_matches("api/")
+                );
+                let file = super::File {
+                    name: text("filename"),
+                    alt: text("alt_txt"),
+                    length: text("length").parse().unwrap_or_default(),
+                    ..super::File::default()
+                };
+                state.files.insert(id.clone(), file);
+                Ok(json!({"upload_url": url, "file_id": id}))
+            }
+            "files.completeUploadExternal" => state.share(arguments),
             "conversations.info" => Ok(json!({"channel": {"id": text("channel"), "name": "ops"}})),
             "conversations.open" => Ok(json!({"channel": {"id": format!("D{}", text("users"))}})),
             "users.info" => {
@@ -267,6 +288,57 @@ impl State {
             .collect();
         json!({"messages": messages, "has_more": false, "response_metadata": {"next_cursor": ""}})
     }
+}
+
+impl State {
+    fn share(&mut self, arguments: &Value) -> Outcome {
+        let channel = arguments["channel_id"].as_str().unwrap_or_default();
+        let thread = arguments["thread_ts"].as_str().unwrap_or_default();
+        if !self
+            .messages
+            .iter()
+            .any(|message| message.channel == channel && message.ts == thread)
+        {
+            return no("message_not_found");
+        }
+        let asked = arguments["files"].as_array().cloned().unwrap_or_default();
+        for wanted in &asked {
+            let Some(file) = self
+                .files
+                .get_mut(wanted["id"].as_str().unwrap_or_default())
+            else {
+                return no("file_not_found");
+            };
+            if file.bytes.len() != file.length {
+                return no("file_update_failed");
+            }
+            file.title = wanted["title"].as_str().unwrap_or_default().to_owned();
+            file.shared = Some((channel.to_owned(), thread.to_owned()));
+        }
+        Ok(json!({"files": asked}))
+    }
+}
+
+/// Takes the bytes of a file; the answer is plain text.
+async fn upload(
+    Context(slack): Context<FakeSlack>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let mut state = slack.state();
+    if state.down {
+        return page(StatusCode::SERVICE_UNAVAILABLE);
+    }
+    assert!(
+        headers.get(header::AUTHORIZATION).is_none(),
+        "the token stays with the Web API"
+    );
+    let Some(file) = state.files.get_mut(&id) else {
+        return (StatusCode::NOT_FOUND, "no such upload").into_response();
+    };
+    file.bytes = body.to_vec();
+    format!("OK - {}", file.bytes.len()).into_response()
 }
 
 async fn respond(

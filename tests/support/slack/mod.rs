@@ -77,8 +77,21 @@ impl Message {
     }
 }
 
+/// An uploaded file.
+#[derive(Clone, Debug, Default)]
+pub struct File {
+    pub name: String,
+    pub alt: String,
+    pub title: String,
+    pub length: usize,
+    pub bytes: Vec<u8>,
+    /// The channel and thread that show it.
+    pub shared: Option<(String, String)>,
+}
+
 #[derive(Default)]
 pub(crate) struct State {
+    pub(crate) files: HashMap<String, File>,
     pub(crate) messages: Vec<Message>,
     /// Opened dialogs, by the trigger that opened them.
     pub(crate) views: Vec<Value>,
@@ -206,6 +219,17 @@ impl FakeSlack {
 
     pub fn last_view(&self) -> Option<Value> {
         self.state().views.last().cloned()
+    }
+
+    /// Files that a thread shows.
+    pub fn shared_files(&self) -> Vec<File> {
+        let state = self.state();
+        state
+            .files
+            .values()
+            .filter(|file| file.shared.is_some())
+            .cloned()
+            .collect()
     }
 
     pub fn webhook_posts(&self) -> Vec<Value> {

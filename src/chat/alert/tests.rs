@@ -2,14 +2,17 @@ use jiff::Timestamp;
 
 use super::*;
 use crate::action::{ActionKind, ActionSpec, Parameters, Target};
-use crate::alert::{Subject, Track};
-use crate::diagnose::FirstFailure;
+use crate::alert::lifecycle::Note;
+use crate::alert::{GroupKey, Subject, Track};
+use crate::diagnose::course::{Change, Course, Lane, LaneEnd};
+use crate::diagnose::similar::Similar;
+use crate::diagnose::{EvidenceLine, FirstFailure, Role, Verdict};
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_790_000_000 + second).expect("a time in range")
 }
 
-fn alert() -> Alert {
+pub(super) fn alert() -> Alert {
     Alert {
         id: "a1".to_owned(),
         number: 17,
@@ -53,7 +56,7 @@ fn alert() -> Alert {
     }
 }
 
-fn diagnosis() -> Diagnosis {
+pub(super) fn diagnosis() -> Diagnosis {
     Diagnosis {
         job: "llm-7b".to_owned(),
         project: Some("nlp".to_owned()),
@@ -80,6 +83,43 @@ fn diagnosis() -> Diagnosis {
             node: Some("gpu-07".to_owned()),
         }),
         missing_evidence: vec!["The log of llm-7b-3 could not be read.".to_owned()],
+        course: Some(course()),
+    }
+}
+
+pub(super) fn course() -> Course {
+    let lane = |n: u32, ended: i64, end| Lane {
+        pod: format!("llm-7b-{n}"),
+        pods: 1,
+        rank: Some(n),
+        node: Some(format!("gpu-{n:02}")),
+        began: at(0),
+        trouble: None,
+        ended: Some(at(ended)),
+        last_ended: Some(at(ended)),
+        end,
+        first: false,
+    };
+    let first = Lane {
+        trouble: Some(at(3_588)),
+        first: true,
+        node: Some("gpu-07".to_owned()),
+        ..lane(1, 3_590, LaneEnd::Failed)
+    };
+    Course {
+        began: at(0),
+        until: at(3_604),
+        pods: 4,
+        lanes: vec![
+            lane(0, 3_601, LaneEnd::Stopped),
+            first,
+            lane(2, 3_602, LaneEnd::Stopped),
+            lane(3, 3_604, LaneEnd::Stopped),
+        ],
+        changes: vec![Change {
+            at: at(3_000),
+            text: "mira: Set micro batch to 16".to_owned(),
+        }],
     }
 }
 
@@ -114,7 +154,7 @@ fn approval(state: ApprovalState) -> Approval {
     }
 }
 
-fn view(alert: Alert, approval: Option<Approval>) -> AlertView {
+pub(super) fn view(alert: Alert, approval: Option<Approval>) -> AlertView {
     let links = vec![Link {
         label: "Open in nightbell".to_owned(),
         url: "http://127.0.0.1:8000/#alert-17".to_owned(),
@@ -164,6 +204,7 @@ fn text(card: &Card) -> String {
                 .map(|button| format!("[{}]", button.label))
                 .collect::<Vec<_>>()
                 .join(" "),
+            Block::Picture { alt, .. } => format!("<{alt}>"),
             Block::Divider => "---".to_owned(),
         });
     }
@@ -240,7 +281,83 @@ fn a_group_lists_its_members_and_what_is_to_be_decided() {
 fn the_thread_gets_the_whole_report() {
     let mut alert = alert();
     alert.diagnosis = Some(diagnosis());
-    insta::assert_snapshot!(text(&note_card(&alert, &Note::Diagnosed)));
+    let past = Similar {
+        alert_id: "a0".to_owned(),
+        number: 9,
+        job: "llm-7b-0301".to_owned(),
+        what: "Out of GPU memory".to_owned(),
+        opened: at(-90_000),
+        resolved: Some(at(-88_500)),
+        resolution: Some("recovered".to_owned()),
+        fixed_by: Some("restart llm-7b-0301, avoiding gpu-07".to_owned()),
+        score: 10,
+        alike: vec![
+            "cause".to_owned(),
+            "job family".to_owned(),
+            "node".to_owned(),
+        ],
+    };
+    insta::assert_snapshot!(text(&note_card(&alert, &Note::Diagnosed, &[past])));
+}
+
+#[test]
+fn the_cost_is_what_the_gpus_did_for_nothing() {
+    let cost = |class: FailureClass, gpus: f64, updated: i64, diagnosed: bool| {
+        let mut alert = alert();
+        alert.class = class;
+        alert.subject.gpus = gpus;
+        alert.opened = at(3_600);
+        alert.updated = at(updated);
+        alert.diagnosis = diagnosed.then(diagnosis);
+        facts::cost(&alert)
+    };
+    for (class, gpus, updated, diagnosed, told) in [
+        (
+            FailureClass::Crashed,
+            16.0,
+            3_600,
+            true,
+            Some("up to 16 GPU-hours lost: 16 GPUs for 59 min, less what a checkpoint saved."),
+        ),
+        (
+            FailureClass::Crashed,
+            0.5,
+            3_600,
+            false,
+            Some(
+                "up to 0.5 GPU-hours lost: 0.5 GPUs for 1 h at most, less what a checkpoint saved.",
+            ),
+        ),
+        (
+            FailureClass::Stuck,
+            8.0,
+            5_400,
+            false,
+            Some("4.0 GPU-hours idle: 8 GPUs held for 30 min (by 15:43:20)."),
+        ),
+        (
+            FailureClass::CannotStart,
+            8.0,
+            3_600,
+            false,
+            Some("8 GPUs held without work done."),
+        ),
+        (
+            FailureClass::Blocked,
+            8.0,
+            3_600,
+            false,
+            Some("8 GPUs asked for, none had, after 1 h."),
+        ),
+        (FailureClass::Crashed, 0.0, 3_600, false, None),
+        (FailureClass::Node, 8.0, 3_600, false, None),
+    ] {
+        assert_eq!(
+            cost(class, gpus, updated, diagnosed).as_deref(),
+            told,
+            "{class:?} {gpus}"
+        );
+    }
 }
 
 #[test]
@@ -260,7 +377,10 @@ fn how_it_ended_is_said_in_words() {
         ("resolved by hand", "llm-7b was declared over."),
     ] {
         let how = how.to_owned();
-        assert_eq!(note_card(&alert(), &Note::Resolved { how }).fallback, said);
+        assert_eq!(
+            note_card(&alert(), &Note::Resolved { how }, &[]).fallback,
+            said
+        );
     }
 }
 
