@@ -115,6 +115,7 @@ impl Client {
             | Command::ShowLogs { .. }
             | Command::WhyPending { .. }
             | Command::Press { .. }
+            | Command::VerifyAudit { .. }
             | Command::Say { .. } => EVIDENCE,
             _ => ANSWER,
         };

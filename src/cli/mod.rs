@@ -7,6 +7,7 @@
 mod alerts;
 mod approvals;
 mod ask;
+mod audit;
 mod chat;
 mod check_config;
 mod client;
@@ -77,6 +78,8 @@ pub enum Command {
     Ask(ask::Ask),
     /// Questions about actions: list them, approve, deny.
     Approvals(approvals::Approvals),
+    /// Who asked, who decided, what ran: check that nothing was tampered with, or export it.
+    Audit(audit::Audit),
     /// Stop all actions, or clear the stop.
     EmergencyStop(emergency::EmergencyStop),
     /// What is monitored, how fresh each source is.
@@ -166,6 +169,7 @@ pub async fn run(cli: Cli, runners: Runners) -> ExitCode {
         Command::Troubleshoot(job) => job.run(&global, runners.troubleshoot).await,
         Command::Ask(ask) => ask.run(&global).await,
         Command::Approvals(approvals) => approvals.run(&global).await,
+        Command::Audit(audit) => audit.run(&global).await,
         Command::EmergencyStop(stop) => stop.run(&global).await,
         Command::MonitorStatus => monitor::status(&global).await,
         Command::Monitor(monitor) => monitor.run(&global).await,
@@ -219,6 +223,8 @@ mod tests {
             "approvals list --json",
             "approvals approve 3",
             "approvals deny 3 --reason no",
+            "audit verify --json",
+            "audit export --since 7d --json",
             "emergency-stop --reason fire",
             "emergency-stop --clear",
             "monitor-status",
@@ -246,6 +252,8 @@ mod tests {
             "",
             "deploy",
             "approvals deny",
+            "audit verify --expect 12",
+            "audit export --since yesterday",
             "emergency-stop --clear --reason x",
         ] {
             let words = std::iter::once("nightbell").chain(line.split_whitespace());

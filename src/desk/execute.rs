@@ -125,6 +125,7 @@ impl Desk {
                 self.emergency_stop(principal, reason.as_deref(), now).await
             }
             Command::EmergencyClear => self.emergency_clear(principal, now).await,
+            Command::VerifyAudit { expect } => self.verify_audit(expect.as_deref()).await,
             Command::Help { topic } => super::help::help(topic.as_deref()),
             Command::Say { text, context } => self.say(principal, &text, &context, now).await,
         }
@@ -214,6 +215,7 @@ fn changes(command: &Command) -> bool {
         | Command::ShowAlert { .. }
         | Command::SimilarAlerts { .. }
         | Command::ListApprovals
+        | Command::VerifyAudit { .. }
         | Command::Decide { .. }
         | Command::ListSilences
         | Command::EmergencyStop { .. }

@@ -3,6 +3,7 @@
 
 mod alerts;
 mod approvals;
+mod audit;
 mod emergency;
 mod execute;
 mod help;
@@ -114,6 +115,10 @@ pub enum Command {
         reason: Option<String>,
     },
     EmergencyClear,
+    /// Checks the audit; `expect` is an entry that was noted elsewhere, `SEQ:HASH`.
+    VerifyAudit {
+        expect: Option<String>,
+    },
     Status,
     Help {
         topic: Option<String>,

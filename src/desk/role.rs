@@ -156,6 +156,7 @@ pub fn needed(command: &Command) -> Role {
         | Command::ShowAlert { .. }
         | Command::SimilarAlerts { .. }
         | Command::ListApprovals
+        | Command::VerifyAudit { .. }
         | Command::ListSilences
         | Command::Status
         | Command::Help { .. }

@@ -479,6 +479,7 @@ fn describe(command: &Command) -> String {
         | Command::ShowAlert { .. }
         | Command::SimilarAlerts { .. }
         | Command::ListApprovals
+        | Command::VerifyAudit { .. }
         | Command::ListSilences
         | Command::Status
         | Command::Help { .. }

@@ -54,6 +54,7 @@ const CONTENT_POLICY: &str = "default-src 'none'; script-src 'self'; style-src '
         api::console::press,
         api::commands::execute,
         api::audit::list,
+        api::audit::verify,
         super::stream::changes,
         super::health::health,
         super::health::live,

@@ -32,19 +32,49 @@ impl Row {
             hash: self.hash,
         })
     }
+
+    /// The entry, if the row is, to the letter, what appending it would have written.
+    fn to_the_letter(self) -> Option<AuditEntry> {
+        let (at_ms, content) = (self.at_ms, self.content.clone());
+        let entry = self.decode().ok()?;
+        let written = encode("audit", "", &entry.content).ok()?;
+        (entry.at.as_millisecond() == at_ms && written == content).then_some(entry)
+    }
+}
+
+/// Where the chain ends, as kept apart from the entries.
+#[derive(Clone, Debug, PartialEq, Eq, FromRow)]
+pub struct AuditHead {
+    /// Number of the last entry ever appended.
+    #[sqlx(rename = "value")]
+    pub seq: i64,
+    /// Its hash; `None` if it was appended before hashes were kept here.
+    pub hash: Option<String>,
+}
+
+/// A row of the audit as a check reads it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AuditRow {
+    pub seq: i64,
+    /// `None` if the row is not what nightbell writes.
+    pub entry: Option<AuditEntry>,
 }
 
 impl Tx {
     /// Appends an entry. It holds the end of the chain until the transaction ends, so let it be the last thing done
     /// before the commit: two transactions that take rows in different orders would wait for each other.
     pub async fn append_audit(&mut self, entry: &NewEntry, now: Timestamp) -> Result<()> {
-        let seq: i64 = on_tx!(self, conn => {
-            sqlx::query_scalar("update gate set value = value + 1 where name = 'audit' returning value")
+        let head: AuditHead = on_tx!(self, conn => {
+            sqlx::query_as("update gate set value = value + 1 where name = 'audit' returning value, hash")
                 .fetch_one(conn).await
         })?;
-        let previous: Option<String> = on_tx!(self, conn => {
-            sqlx::query_scalar("select hash from audit where seq = $1").bind(seq - 1).fetch_optional(conn).await
-        })?;
+        let seq = head.seq;
+        let previous = match head.hash {
+            Some(hash) => Some(hash),
+            None => on_tx!(self, conn => {
+                sqlx::query_scalar("select hash from audit where seq = $1").bind(seq - 1).fetch_optional(conn).await
+            })?,
+        };
         let entry = audit::link(seq, previous, entry, now);
         let content = encode("audit", &seq.to_string(), &entry.content)?;
         on_tx!(self, conn => {
@@ -56,13 +86,35 @@ impl Tx {
             .bind(&entry.subject).bind(content).bind(&entry.previous).bind(&entry.hash)
             .execute(conn).await.map(drop)
         })?;
+        on_tx!(self, conn => {
+            sqlx::query("update gate set hash = $1 where name = 'audit'").bind(&entry.hash)
+                .execute(conn).await.map(drop)
+        })?;
         Ok(())
     }
 }
 
 impl Store {
-    /// Entries after `seq`, oldest first: what an export or a check pages through.
-    pub async fn audit_after(&self, seq: i64, limit: i64) -> Result<Vec<AuditEntry>> {
+    /// Entries after `seq` that were appended at `since` or later, oldest first: what an export pages through.
+    pub async fn audit_after(
+        &self,
+        seq: i64,
+        since: Option<Timestamp>,
+        limit: i64,
+    ) -> Result<Vec<AuditEntry>> {
+        let since = since.map_or(i64::MIN, Timestamp::as_millisecond);
+        let rows: Vec<Row> = on_read!(self, pool => {
+            sqlx::query_as(
+                "select seq, at_ms, kind, actor, subject, content, previous, hash from audit
+                 where seq > $1 and at_ms >= $2 order by seq limit $3",
+            )
+            .bind(seq).bind(since).bind(limit).fetch_all(pool).await
+        })?;
+        rows.into_iter().map(Row::decode).collect()
+    }
+
+    /// Rows after `seq`, oldest first, each also if it cannot be read: what a check pages through.
+    pub async fn audit_rows(&self, seq: i64, limit: i64) -> Result<Vec<AuditRow>> {
         let rows: Vec<Row> = on_read!(self, pool => {
             sqlx::query_as(
                 "select seq, at_ms, kind, actor, subject, content, previous, hash from audit
@@ -70,13 +122,19 @@ impl Store {
             )
             .bind(seq).bind(limit).fetch_all(pool).await
         })?;
-        rows.into_iter().map(Row::decode).collect()
+        Ok(rows
+            .into_iter()
+            .map(|row| AuditRow {
+                seq: row.seq,
+                entry: row.to_the_letter(),
+            })
+            .collect())
     }
 
-    /// Number of the last entry ever appended, kept apart from the entries, so that a cut-off end shows.
-    pub async fn audit_head(&self) -> Result<i64> {
+    /// Where the chain ends, kept apart from the entries, so that a cut-off or rewritten end shows.
+    pub async fn audit_head(&self) -> Result<AuditHead> {
         Ok(on_read!(self, pool => {
-            sqlx::query_scalar("select value from gate where name = 'audit'").fetch_one(pool).await
+            sqlx::query_as("select value, hash from gate where name = 'audit'").fetch_one(pool).await
         })?)
     }
 

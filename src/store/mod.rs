@@ -28,6 +28,7 @@ use sqlx::{PgPool, Postgres, Sqlite, SqlitePool, Transaction, postgres::PgPoolOp
 
 pub use alert::{AlertFilter, TimelineEntry};
 pub use approval::ApprovalEnd;
+pub use audit::{AuditHead, AuditRow};
 pub use effect::{Effect, EffectKind, NewEffect};
 pub use execution::ExecutionStep;
 pub use inbox::{InboxRow, NewDelivery, Recorded};
@@ -55,6 +56,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         "replica",
         include_str!("../../migrations/0007_replica.sql"),
     ),
+    (8, "gate", include_str!("../../migrations/0008_gate.sql")),
 ];
 
 /// Readers beside the one SQLite writer: the page, the API and workers seldom read at once.

@@ -6,8 +6,8 @@ use nightbell::desk::{Answer, Command, Outcome, Principal};
 use nightbell::safety::{ApprovalState, Safety};
 
 use crate::desk::{Scene, at, button, sentence};
-use crate::safety::{asked, settings, slack};
 use crate::support::alerting::{crashed, ingest, kubernetes};
+use crate::support::gate::{asked, settings, slack};
 
 /// A desk whose gate lets U01 and U02 decide, in a workspace of its own.
 async fn desk() -> Scene {

@@ -14,8 +14,8 @@ use crate::http::{
     OTHER_MACHINE, PAGE, Surroundings, body, client, get, open, problem, read_until, request,
     with_tokens,
 };
-use crate::safety::{approved, asked, settings};
 use crate::support::alerting::{alerts, at, crashed, ingest, kubernetes};
+use crate::support::gate::{approved, asked, settings};
 
 /// Failures of seven jobs, one after another: three of project nlp, three of vision, one of none. The first is over.
 async fn seven_failures(bot: &Surroundings) {

@@ -11,12 +11,15 @@ mod support;
 
 mod actions;
 mod alerts;
+mod audit;
 mod cli;
 mod demo_browser;
 mod demo_estate;
 mod desk;
 mod desk_decisions;
 mod diagnosis;
+mod gate_schedules;
+mod gate_stops;
 mod http;
 mod http_lists;
 mod kube_client;

@@ -5,6 +5,7 @@ pub mod bot;
 pub mod browser;
 pub mod cluster;
 pub mod database;
+pub mod gate;
 pub mod kube_api;
 pub mod pagerduty;
 pub mod prometheus;

@@ -65,6 +65,7 @@ pub(super) fn routes() -> Router<Shared> {
         .route("/console/say", post(console::say))
         .route("/console/press", post(console::press))
         .route("/audit", get(audit::list))
+        .route("/audit/verify", get(audit::verify))
         .route("/stream", get(stream::changes));
     Router::new().nest("/api/v1", v1)
 }
