@@ -124,6 +124,7 @@ fn gang(noise: bool) -> Evidence {
             gitops: None,
         }],
         pods: Vec::new(),
+        pods_unread: false,
         nodes: Vec::new(),
         events: Vec::new(),
         logs: Vec::new(),

@@ -145,6 +145,7 @@ impl Collector {
             .read()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
             .pods_listed(&key.cluster);
+        evidence.pods_unread = !all_pods_read && evidence.pods.is_empty();
         let cluster = self.clusters.cluster(&key.cluster);
         if cluster.is_none() {
             evidence.missing.push(format!(
@@ -207,6 +208,7 @@ impl Collector {
             workload: None,
             controllers: Vec::new(),
             pods: Vec::new(),
+            pods_unread: false,
             nodes: Vec::new(),
             events: Vec::new(),
             logs: Vec::new(),
@@ -384,6 +386,7 @@ fn failed_lately(pod: &Pod, now: Timestamp) -> bool {
 fn take(evidence: &mut Evidence, part: Part) {
     match part {
         Part::Job { pods, controllers } => {
+            evidence.pods_unread = false;
             evidence.pods = pods;
             evidence.controllers = controllers;
         }

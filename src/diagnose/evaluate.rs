@@ -73,6 +73,19 @@ const EMBEDDED: &[(&str, &str)] = &[
         "wordings.yaml",
         include_str!("../../tests/diagnosis/wordings.yaml"),
     ),
+    ("exam.yaml", include_str!("../../tests/diagnosis/exam.yaml")),
+    (
+        "exam_2.yaml",
+        include_str!("../../tests/diagnosis/exam_2.yaml"),
+    ),
+    (
+        "exam_3.yaml",
+        include_str!("../../tests/diagnosis/exam_3.yaml"),
+    ),
+    (
+        "exam_4.yaml",
+        include_str!("../../tests/diagnosis/exam_4.yaml"),
+    ),
 ];
 
 /// Share of right first answers that a release must reach.

@@ -39,6 +39,9 @@ pub struct Evidence {
     pub workload: Option<Workload>,
     pub controllers: Vec<Controller>,
     pub pods: Vec<Pod>,
+    /// Its pods could not be read, so that none is known says nothing of whether there are any.
+    #[serde(default)]
+    pub pods_unread: bool,
     pub nodes: Vec<Node>,
     /// Events of the job, its pods, its claims, its pod group and its nodes, oldest first.
     pub events: Vec<Event>,

@@ -221,6 +221,7 @@ impl Rules<'_> {
             .iter()
             .find(|controller| controller.active > 0 && controller.kind.ends_with("Job"));
         if let Some(job) = active
+            && !evidence.pods_unread
             && !self.is_named(signs, &["resource_quota_exceeded", "admission_denied"])
         {
             let line = format!(

@@ -243,7 +243,19 @@ pub(super) fn standing(evidence: &Evidence) -> Standing {
         }
         (_, false) if starting || (short && young) => Standing::Starting,
         (_, false) if short => Standing::Troubled,
+        (None, true) if is_scaled_to_zero(evidence) => Standing::Well,
         (_, false) | (Some(Phase::Running | Phase::Updating), true) => Standing::Well,
         (Some(_) | None, true) => Standing::Troubled,
     }
+}
+
+/// It has no pods because it asks for none.
+fn is_scaled_to_zero(evidence: &Evidence) -> bool {
+    !evidence.controllers.is_empty()
+        && evidence.controllers.iter().all(|controller| {
+            matches!(
+                controller.kind.as_str(),
+                "Deployment" | "ReplicaSet" | "StatefulSet"
+            ) && controller.desired == 0
+        })
 }

@@ -110,6 +110,7 @@ impl Scene {
                         workload: None,
                         controllers: Vec::new(),
                         pods: Vec::new(),
+                        pods_unread: false,
                         nodes: Vec::new(),
                         events: Vec::new(),
                         logs: vec![nightbell::diagnose::ContainerLog {

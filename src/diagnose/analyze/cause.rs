@@ -177,7 +177,7 @@ impl Case<'_> {
         let Some(death) = self
             .deaths
             .iter()
-            .filter(|death| !death.is_teardown() && matches!(death.end.exit_code, 1..=124))
+            .filter(|death| !death.is_teardown() && matches!(death.end.exit_code, 1..=124 | 128))
             .min_by_key(|death| (Some(&death.pod.name) != first.pod.as_ref(), death.at()))
         else {
             return Silence::NoSuchExit;

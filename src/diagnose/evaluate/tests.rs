@@ -1,6 +1,7 @@
 //! The shipped cases can be read and decoded, and the counting is right.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 
 use super::*;
 
@@ -32,6 +33,63 @@ fn every_shipped_case_reads_decodes_and_names_known_causes() {
             case.id
         );
     }
+}
+
+#[test]
+fn the_shipped_cases_reach_the_marks_of_a_release() {
+    let report = CaseSet::embedded()
+        .unwrap()
+        .run(&Knowledge::embedded())
+        .unwrap();
+    assert!(report.passes(), "{:#?}", report.misses);
+    assert!(
+        report.calibration.expected_error < 0.08,
+        "{:?}",
+        report.calibration
+    );
+}
+
+/// What a person reads of every failure, as the first case in which it occurs has it.
+#[test]
+fn the_report_of_every_failure_reads_well() {
+    let knowledge = Knowledge::embedded();
+    let mut reports = BTreeMap::new();
+    for case in CaseSet::embedded().unwrap().cases() {
+        let diagnosis = analyze(&scene::evidence(case).unwrap(), &knowledge);
+        for finding in diagnosis.findings {
+            let first = finding.role == Role::Root || finding.role == Role::Expected;
+            // The one in which it is the answer tells more than one in which it stands aside.
+            let known = reports
+                .get(&finding.cause)
+                .is_some_and(|(told, _)| *told || !first);
+            if !known {
+                reports.insert(finding.cause.clone(), (first, finding));
+            }
+        }
+    }
+    let mut told = String::new();
+    for (cause, (_, finding)) in &reports {
+        for sentence in [&finding.explanation, &finding.recommendation] {
+            assert!(
+                sentence.ends_with(['.', '?', '…', ')']) && !sentence.contains("  "),
+                "{cause}: {sentence}"
+            );
+        }
+        writeln!(
+            told,
+            "{cause}: {}\n  {}\n  {}",
+            finding.title, finding.explanation, finding.recommendation
+        )
+        .unwrap();
+    }
+    let unseen: Vec<&str> = knowledge
+        .failures()
+        .iter()
+        .map(|row| row.id.as_str())
+        .filter(|id| !reports.contains_key(*id))
+        .collect();
+    writeln!(told, "\nnot in any case: {}", unseen.join(", ")).unwrap();
+    insta::assert_snapshot!(told);
 }
 
 #[test]

@@ -88,7 +88,20 @@ impl Facts<'_> {
             if matches!(reason, "StartError" | "ContainerCannotRun") {
                 self.text(TextPlace::Start, message, Tier::State, place, &line);
             }
+            // What has written a log was started: its 128 is its own, as git's is.
+            let started = self.evidence.logs.iter().any(|log| {
+                log.pod == death.pod.name
+                    && log.container == death.container.name
+                    && !log.lines.is_empty()
+            });
+            let not_started = self
+                .knowledge
+                .index("exit_128")
+                .filter(|_| started && !matches!(reason, "StartError" | "ContainerCannotRun"));
             for (failure, _, sign) in self.signs() {
+                if Some(failure) == not_started {
+                    continue;
+                }
                 if let Sign::Exit {
                     codes,
                     reasons,

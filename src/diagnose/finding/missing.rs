@@ -34,7 +34,10 @@ pub(super) fn sentences(case: &Case<'_>, failing: bool, first: &First) -> Vec<St
         if let Some(pod) = first.pod.as_ref().filter(|_| died && !has_log(None)) {
             sentences.push(format!("The log of pod {pod} is not available or empty."));
         }
-        if case.evidence.pods.is_empty() && !case.evidence.controllers.is_empty() {
+        let none_known = case.evidence.pods.is_empty() && !case.evidence.controllers.is_empty();
+        if none_known && case.evidence.pods_unread {
+            sentences.push("The job's pods could not be read, and so no log of theirs.".to_owned());
+        } else if none_known {
             sentences.push("The job's pods are gone, and their logs with them.".to_owned());
         }
         let gpu_job = case.evidence.pods.iter().any(|pod| pod.gpus > 0.0);

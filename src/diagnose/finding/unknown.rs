@@ -71,6 +71,11 @@ pub(super) fn finding(case: &Case<'_>, first: &First) -> Finding {
         });
     }
     evidence.truncate(LINES);
+    let recommendation = if evidence.is_empty() {
+        "Look at the job's pods, events and logs by hand: nothing of them could be read."
+    } else {
+        "Read the lines above, and tell nightbell with a thumbs-down what it was."
+    };
     Finding {
         cause: "unknown".to_owned(),
         role: Role::Root,
@@ -83,8 +88,7 @@ pub(super) fn finding(case: &Case<'_>, first: &First) -> Finding {
                 .unwrap_or_default()
         ),
         evidence,
-        recommendation: "Read the lines above, and tell nightbell with a thumbs-down what it was."
-            .to_owned(),
+        recommendation: recommendation.to_owned(),
         remediation: None,
     }
 }

@@ -1183,3 +1183,59 @@ fn remedies_fit_what_the_job_is() {
     );
     assert_eq!(action(died(1, &[TRACEBACK, FRAME, "ValueError: x"])), None);
 }
+
+#[test]
+fn two_causes_that_do_not_explain_each_other_are_both_told_with_what_would_settle_it() {
+    const FILES: &str = "OSError: [Errno 24] Too many open files: '/data/a.tar'";
+    const MODULE: &str = "ModuleNotFoundError: No module named 'apex'";
+    const KERNEL: &str = "RuntimeError: CUDA error: an illegal memory access was encountered";
+
+    let doubt = |log: &[&str]| {
+        let finding = diagnose(died(1, log)).findings.remove(0);
+        (finding.explanation, finding.confidence)
+    };
+
+    let (told, confidence) = doubt(&[TRACEBACK, FRAME, FILES, TRACEBACK, FRAME, MODULE]);
+    assert!(
+        told.contains("Two causes are possible: “") && told.contains("Which of the two came first"),
+        "{told}"
+    );
+    assert!(
+        confidence < 0.75,
+        "nobody acts unasked on a doubt: {confidence}"
+    );
+
+    // One of the two may be the node's fault: another node tells.
+    let (told, _) = doubt(&[TRACEBACK, FRAME, FILES, TRACEBACK, FRAME, KERNEL]);
+    assert!(
+        told.contains("A run on another node would tell them apart"),
+        "{told}"
+    );
+
+    let (told, confidence) = doubt(&[TRACEBACK, FRAME, FILES]);
+    assert!(!told.contains("Two causes") && confidence > 0.75, "{told}");
+}
+
+#[test]
+fn pods_that_could_not_be_read_are_not_called_gone() {
+    let active = |unread: bool| {
+        diagnose(
+            Scene::new("train")
+                .failed_job("BackoffLimitExceeded")
+                .with(move |evidence| {
+                    evidence.controllers[0].active = 1;
+                    evidence.pods_unread = unread;
+                }),
+        )
+    };
+    let said = |diagnosis: &Diagnosis, word: &str| {
+        diagnosis
+            .missing_evidence
+            .iter()
+            .any(|sentence| sentence.contains(word))
+    };
+    let unread = active(true);
+    assert_ne!(root(&unread), Some("pods_vanished"));
+    assert!(!said(&unread, "gone") && said(&unread, "could not be read"));
+    assert!(said(&active(false), "pods are gone"));
+}
