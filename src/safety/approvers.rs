@@ -4,7 +4,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::desk::{Principal, Surface};
+use crate::desk::{Principal, Standing, Surface};
 
 /// The setting `APPROVERS`: Slack users `U…`, Slack user groups `S…`, and `local` for the loopback console.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -119,7 +119,8 @@ impl Approvers {
         }
         if principal.surface == Surface::Slack {
             let home = home_team.ok_or(NotAllowed::TeamUnknown)?;
-            if principal.team.as_deref() != Some(home) {
+            // An app of a whole organisation hears no workspace; the ids of people are unique in all of Slack.
+            if principal.team.as_deref().is_some_and(|team| team != home) {
                 return Err(NotAllowed::ForeignTeam);
             }
         }
@@ -136,7 +137,14 @@ impl Approvers {
         groups: &[GroupMembers],
     ) -> Result<(), NotAllowed> {
         match principal.surface {
-            Surface::Console | Surface::Cli if self.local && principal.user == "local" => Ok(()),
+            // A token's subject may be called anything, so only who needed no token is the one at this machine.
+            Surface::Console | Surface::Cli | Surface::Api
+                if self.local
+                    && principal.user == "local"
+                    && principal.standing == Standing::Member =>
+            {
+                Ok(())
+            }
             Surface::Slack if self.users.contains(&principal.user) => Ok(()),
             Surface::Slack => {
                 let mut unknown = None;
@@ -174,7 +182,7 @@ pub fn name(principal: &Principal) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::desk::{Role, Standing};
+    use crate::desk::Role;
 
     fn slack(user: &str, team: &str) -> Principal {
         Principal {
@@ -228,6 +236,14 @@ mod tests {
                 Err(NotAllowed::NotListed),
             ),
             (slack("U01", "T2"), vec![], Err(NotAllowed::ForeignTeam)),
+            (at(Surface::Slack, "U01"), vec![], Ok(())),
+            (
+                at(Surface::Slack, "U09"),
+                vec![],
+                Err(NotAllowed::GroupUnknown {
+                    group: "S0GROUP".into(),
+                }),
+            ),
             (
                 slack("U02", "T1"),
                 vec![],
@@ -239,8 +255,12 @@ mod tests {
             (at(Surface::Console, "local"), vec![], Ok(())),
             (at(Surface::Cli, "local"), vec![], Ok(())),
             (at(Surface::Cli, "U01"), vec![], Err(NotAllowed::NotListed)),
+            (at(Surface::Api, "local"), vec![], Ok(())),
             (
-                at(Surface::Api, "local"),
+                Principal {
+                    standing: Standing::Token(Role::Operator),
+                    ..at(Surface::Api, "local")
+                },
                 vec![],
                 Err(NotAllowed::NotListed),
             ),

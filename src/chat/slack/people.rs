@@ -75,9 +75,9 @@ impl People {
     pub(super) async fn standing(&self, principal: &Principal) -> Result<Standing, SlackError> {
         let home = self.home().await?;
         let is_guest = match principal.team.as_deref() {
-            None => return Ok(Standing::Unknown),
             Some(team) if team != home => true,
-            Some(_) => match self.is_guest(&principal.user).await {
+            // An app of a whole organisation hears no workspace; Slack still says who is a stranger.
+            Some(_) | None => match self.is_guest(&principal.user).await {
                 Ok(guest) => guest,
                 // An answer without a user is no failure that passes.
                 Err(error) if error.is_transient() && !matches!(error, SlackError::Malformed) => {
