@@ -182,7 +182,7 @@ async fn who_may_not_decide_is_told_why_and_the_attempt_is_audited() {
                 surface: Surface::Api,
                 user: "local".into(),
                 team: None,
-                standing: Standing::Member,
+                standing: Standing::Token(Role::Operator),
             },
         ] {
             let decision = safety
