@@ -61,7 +61,12 @@ pub fn redact(text: &str) -> Cow<'_, str> {
 /// characters. A carriage return, with which progress bars overwrite themselves, becomes a newline.
 #[must_use]
 pub fn clean(text: &str) -> Cow<'_, str> {
-    if !text
+    // Most text is plain, and telling that byte by byte is many times faster than character by character.
+    let plain = |byte: &u8| matches!(byte, b' '..=b'~' | b'\n' | b'\t');
+    if text.as_bytes().chunks(64).all(|chunk| {
+        // Without an early end, so that the compiler compares many bytes at once.
+        chunk.iter().fold(true, |all, byte| all & plain(byte))
+    }) || !text
         .chars()
         .any(|c| c != '\n' && c != '\t' && is_unwanted(c))
     {

@@ -1,9 +1,12 @@
 //! Whether a job that runs gets anywhere, from the evidence: the rules are those of detection. Pure.
 
 use super::Evidence;
-use crate::detect::silent::{Quiet, Silence, purpose, silences};
+use crate::detect::silent::{Quiet, Silence, purpose, runs, silences};
 use crate::estate::progress::{GpuUse, PodGpus, Progress};
 use crate::estate::{Container, ContainerState};
+
+/// Lines of a log that are read for progress, the last ones: as many as are collected of a job that runs, and more.
+const LINES: usize = 2_000;
 
 /// What the collected logs say of progress, on top of what was known before.
 pub(super) fn progress(evidence: &Evidence) -> Progress {
@@ -29,7 +32,7 @@ pub(super) fn progress(evidence: &Evidence) -> Progress {
         let known = progress.pod(&pod.name, &pod.uid, started);
         known.rank = pod.rank;
         known.node.clone_from(&pod.node);
-        for line in &log.lines {
+        for line in &log.lines[log.lines.len().saturating_sub(LINES)..] {
             known.take(line.at, &line.text);
         }
         heard = true;
@@ -81,7 +84,6 @@ fn measured(evidence: &Evidence) -> Option<GpuUse> {
 
 /// Every way in which the job gets nowhere though it runs.
 pub(super) fn of(evidence: &Evidence) -> Vec<Silence> {
-    let progress = progress(evidence);
     let kind = evidence.workload.as_ref().map_or_else(
         || {
             let top = evidence
@@ -105,7 +107,16 @@ pub(super) fn of(evidence: &Evidence) -> Vec<Silence> {
         purpose: purpose(kind, &evidence.job.name, service, &evidence.pods),
         pods: evidence.pods.iter().collect(),
         workload: evidence.workload.as_ref(),
+        progress: None,
+    };
+    // The logs of a gang that ended are long, and tell nothing here.
+    if !runs(&quiet) {
+        return Vec::new();
+    }
+    let progress = progress(evidence);
+    let quiet = Quiet {
         progress: Some(&progress),
+        ..quiet
     };
     silences(&quiet, &evidence.patience, evidence.collected)
 }

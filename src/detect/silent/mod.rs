@@ -209,7 +209,7 @@ pub fn silences(job: &Quiet<'_>, thresholds: &Thresholds, now: Timestamp) -> Vec
 }
 
 /// All pods run that hold GPUs, and the job holds some.
-fn runs(job: &Quiet<'_>) -> bool {
+pub(crate) fn runs(job: &Quiet<'_>) -> bool {
     let phase_allows = job.workload.is_none_or(|workload| {
         matches!(
             workload.phase,

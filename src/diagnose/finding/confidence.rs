@@ -40,9 +40,11 @@ pub(super) fn confidence(case: &Case<'_>, row: &Failure, hits: &[&Hit], first: &
         Some((false, Tier::Exit)) | None => 0.5,
     };
     // How sure a silence is depends on what else is known of it.
-    let stated = crate::diagnose::silent::of(case.evidence)
+    let stated = (case.standing == Standing::Well)
+        .then(|| crate::diagnose::silent::of(case.evidence))
         .into_iter()
-        .find(|silence| silence.cause == row.id && case.standing == Standing::Well);
+        .flatten()
+        .find(|silence| silence.cause == row.id);
     let base = stated.map_or(base, |silence| base.min(silence.confidence));
     let missing = u32::try_from(case.evidence.missing.len().min(4)).unwrap_or(4);
     let cost = match strongest {
