@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::analyze::{Case, First};
 use super::hit::{Hit, Tier};
 use super::standing::Death;
-use super::standing::Standing;
+use super::standing::{Standing, is_unscheduled};
 use super::{Diagnosis, EvidenceLine, Finding, Role, Verdict, pending, remedy};
 use crate::redact;
 
@@ -67,10 +67,7 @@ fn main_finding(case: &Case<'_>, failure: usize, first: &First) -> Finding {
     let rival = conflict::rival(case, failure, first);
     let mut explanation = row.cause.clone();
     for sentence in [
-        case.hits
-            .iter()
-            .filter(|hit| hit.failure == failure)
-            .find_map(|hit| pending::explained(&hit.line, case.evidence)),
+        waits(case, failure).find_map(|hit| pending::explained(&hit.line, case.evidence)),
         words::where_first(case, first, row),
         words::rest_of_gang(case, first),
         words::recovery_action(row, &hits),
@@ -93,14 +90,25 @@ fn main_finding(case: &Case<'_>, failure: usize, first: &First) -> Finding {
         title: row.title.clone(),
         explanation: redact::line(&explanation, EXPLANATION),
         evidence: evidence_lines(case, &hits),
-        recommendation: case
-            .hits
-            .iter()
-            .filter(|hit| hit.failure == failure)
+        recommendation: waits(case, failure)
             .find_map(|hit| pending::unblocked(&hit.line, case.evidence))
             .unwrap_or_else(|| row.advice.clone()),
         remediation: remedy::remediation(case, row, first),
     }
+}
+
+/// The hits that may tell what a pod waits for. One that has its node no longer waits for any, whatever counts its
+/// message holds.
+fn waits<'a>(case: &'a Case<'_>, failure: usize) -> impl Iterator<Item = &'a Hit> {
+    case.hits.iter().filter(move |hit| {
+        hit.failure == failure
+            && hit.pod.as_ref().is_none_or(|name| {
+                case.evidence
+                    .pods
+                    .iter()
+                    .all(|pod| &pod.name != name || is_unscheduled(pod))
+            })
+    })
 }
 
 fn side_findings(

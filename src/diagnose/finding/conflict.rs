@@ -59,7 +59,14 @@ fn tier_of(case: &Case<'_>, failure: usize) -> Option<Tier> {
 }
 
 fn explains(row: &Failure, other: &Failure) -> bool {
-    row.over.contains(&other.id) || other.see.contains(&row.id)
+    row.over.contains(&other.id)
+        || other.see.contains(&row.id)
+        // What the kernel names of a GPU is the reason for what CUDA or the node's inventory then says of it.
+        || (names_an_xid(row) && other.hardware && !names_an_xid(other))
+}
+
+fn names_an_xid(row: &Failure) -> bool {
+    row.id.starts_with("xid_") || row.id == "sxid"
 }
 
 fn quoted(title: &str) -> String {
