@@ -294,7 +294,7 @@ impl Alerts {
             return Err(AlertError::NotFound(group_id.to_owned()));
         }
         let members = self.store.open_members(group_id).await?;
-        let mut changed = 0;
+        let mut told = 0;
         for batch in members.chunks(BATCH) {
             let mut tx = self.store.begin().await?;
             tx.lock_alerts().await?;
@@ -306,10 +306,10 @@ impl Alerts {
                     changes.apply(alert, event.clone());
                 }
             }
-            changed += changes.finish().await?.changed;
+            told += changes.finish().await?.changed;
             tx.commit().await?;
         }
-        Ok(changed)
+        Ok(told)
     }
 
     /// Someone declares it over. Only what begins to fail after that opens it again.

@@ -55,9 +55,7 @@ impl Desk {
             field("Status", status.clone()),
             field(
                 "Project",
-                job.project
-                    .clone()
-                    .unwrap_or_else(|| "none".to_owned().into()),
+                job.project.clone().unwrap_or_else(|| "none".to_owned()),
             ),
             field("Namespace", job.key.namespace.clone()),
             field("Cluster", job.key.cluster.clone()),
@@ -169,8 +167,8 @@ impl Desk {
                             job.key.name.clone(),
                             job.project
                                 .clone()
-                                .unwrap_or_else(|| job.key.namespace.clone().into())
-                                .to_string(),
+                                .unwrap_or_else(|| job.key.namespace.clone())
+                                .clone(),
                             job.status(),
                             job.gpus().to_string(),
                             assessment
@@ -454,7 +452,7 @@ fn candidates(text: &str, way_out: &str, keys: &[JobKey], estate: &Estate) -> An
             .map(|key| {
                 vec![
                     key.name.clone(),
-                    project(key).unwrap_or_default().to_string(),
+                    project(key).unwrap_or_default().clone(),
                     key.namespace.clone(),
                     key.cluster.clone(),
                 ]

@@ -57,7 +57,7 @@ pub(super) fn assess(
         let detail = pod
             .message
             .clone()
-            .unwrap_or_else(|| format!("pod {} failed", pod.name).into());
+            .unwrap_or_else(|| format!("pod {} failed", pod.name));
         let symptom = Symptom::new(FailureClass::Crashed, state, detail, ended(pod)).of_pod(pod);
         found.now(if pod.reason.is_none() {
             symptom.wrapping()
@@ -133,7 +133,7 @@ fn disrupted(pod: &Pod) -> Option<Symptom> {
         let detail = pod
             .message
             .clone()
-            .unwrap_or_else(|| format!("pod {} was preempted", pod.name).into());
+            .unwrap_or_else(|| format!("pod {} was preempted", pod.name));
         return Some(
             Symptom::new(FailureClass::Disrupted, "Preempted", detail, since)
                 .of_pod(pod)
@@ -148,7 +148,7 @@ fn evicted(pod: &Pod, since: Timestamp) -> Symptom {
     let detail = pod
         .message
         .clone()
-        .unwrap_or_else(|| format!("pod {}: {reason}", pod.name).into());
+        .unwrap_or_else(|| format!("pod {}: {reason}", pod.name));
     Symptom::new(FailureClass::Disrupted, reason, detail, since).of_pod(pod)
 }
 

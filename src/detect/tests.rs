@@ -24,6 +24,7 @@ fn condition(kind: &str, status: &str, reason: &str, since: Timestamp) -> Condit
     }
 }
 
+#[allow(clippy::unnecessary_box_returns, reason = "the estate keeps it boxed")]
 fn end(exit_code: i32, reason: &str, finished: Timestamp) -> Box<Termination> {
     Box::new(Termination {
         exit_code,

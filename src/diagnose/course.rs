@@ -84,7 +84,7 @@ pub fn course(evidence: &Evidence, diagnosis: &Diagnosis) -> Option<Course> {
         .filter_map(|pod| lane(pod, diagnosis.state))
         .collect();
     // By the rank that the pods say, before one of them gets the global rank of the process that failed in it.
-    lanes.sort_by(|a, b| (a.rank, natural(&a.pod)).cmp(&(b.rank, natural(&b.pod))));
+    lanes.sort_by_key(|a| (a.rank, natural(&a.pod)));
     for lane in &mut lanes {
         lane.trouble = troubles.get(lane.pod.as_str()).copied();
         if let Some(first) = first.filter(|first| first.pod == lane.pod) {

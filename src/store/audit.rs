@@ -34,7 +34,7 @@ impl Row {
     }
 
     /// The entry, if the row is, to the letter, what appending it would have written.
-    fn to_the_letter(self) -> Option<AuditEntry> {
+    fn if_to_the_letter(self) -> Option<AuditEntry> {
         let (at_ms, content) = (self.at_ms, self.content.clone());
         let entry = self.decode().ok()?;
         let written = encode("audit", "", &entry.content).ok()?;
@@ -126,7 +126,7 @@ impl Store {
             .into_iter()
             .map(|row| AuditRow {
                 seq: row.seq,
-                entry: row.to_the_letter(),
+                entry: row.if_to_the_letter(),
             })
             .collect())
     }

@@ -56,7 +56,7 @@ async fn of_all(prometheus: &Prometheus, thresholds: &Thresholds) -> Result<Gpus
     let mut answers = try_join_all(asked).await?.into_iter();
     let mut next = || answers.next().unwrap_or_default();
     let (counts, least, memory) = (next(), next(), next());
-    let windows: Vec<(u64, HashMap<Key, f64>, HashMap<Key, f64>)> = windows
+    let windows: Vec<Window> = windows
         .into_iter()
         .map(|window| (window, next(), next()))
         .collect();
@@ -69,6 +69,9 @@ async fn of_all(prometheus: &Prometheus, thresholds: &Thresholds) -> Result<Gpus
         .collect())
 }
 
+/// A window in seconds, what each pod used at most in it, and the GPUs it had when it began.
+type Window = (u64, HashMap<Key, f64>, HashMap<Key, f64>);
+
 /// The longest window in which a pod's GPUs were idle, else the first; `None` for one that is younger than that.
 fn of_pod(
     key: &Key,
@@ -76,7 +79,7 @@ fn of_pod(
     hang: u64,
     least: &HashMap<Key, f64>,
     memory: &HashMap<Key, f64>,
-    windows: &[(u64, HashMap<Key, f64>, HashMap<Key, f64>)],
+    windows: &[Window],
 ) -> Option<PodGpus> {
     let covered = windows.iter().filter(|(_, most, there)| {
         most.contains_key(key) && there.get(key).is_some_and(|then| *then >= count)

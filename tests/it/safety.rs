@@ -508,7 +508,7 @@ async fn a_restart_of_what_is_well_again_is_refused() {
         alerting::ingest(&alerts, &[well], 60).await;
         match approve(&safety, &approval, at(61)).await {
             Decision::Stale { why, .. } => {
-                assert!(why.contains("no failure of train is seen since"), "{why}")
+                assert!(why.contains("no failure of train is seen since"), "{why}");
             }
             other => panic!("{other:?}"),
         }

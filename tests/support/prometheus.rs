@@ -29,9 +29,12 @@ pub enum Fault {
     Huge(usize),
 }
 
+/// Labels, and values by second.
+type Series = (BTreeMap<String, String>, Vec<(i64, f64)>);
+
 #[derive(Default)]
 struct World {
-    series: Vec<(BTreeMap<String, String>, Vec<(i64, f64)>)>,
+    series: Vec<Series>,
     faults: VecDeque<Fault>,
     warnings: Vec<String>,
     requests: Vec<(String, BTreeMap<String, String>)>,
@@ -83,7 +86,7 @@ impl PrometheusApi {
     pub fn client_with(&self, timeout: Duration) -> Prometheus {
         Prometheus::new(Settings {
             timeout,
-            patience: Duration::from_secs(60),
+            patience: Duration::from_mins(1),
             backoff: Duration::from_millis(5),
             largest_answer: 1 << 20,
             ..Settings::new(self.url.parse().unwrap())

@@ -195,9 +195,11 @@ impl World {
             if let Some(found) = look(self) {
                 return found;
             }
-            if began.elapsed() >= PATIENCE {
-                panic!("it never happened: {what}\n{}", self.report().await);
-            }
+            assert!(
+                began.elapsed() < PATIENCE,
+                "it never happened: {what}\n{}",
+                self.report().await
+            );
             tokio::time::sleep(Duration::from_millis(25)).await;
         }
     }

@@ -17,7 +17,7 @@ pub(super) fn cost(alert: &Alert) -> Option<String> {
     if gpus <= 0.0 {
         return None;
     }
-    let held = if gpus == 1.0 {
+    let held = if (gpus - 1.0).abs() < f64::EPSILON {
         "1 GPU".to_owned()
     } else {
         format!("{gpus} GPUs")

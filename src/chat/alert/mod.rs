@@ -113,29 +113,28 @@ pub fn card(view: &AlertView) -> Card {
 
 /// Why, and how sure that is: the finding in a sentence or two, else what the platform stated.
 fn verdict(alert: &Alert) -> Vec<Span> {
-    match top(alert) {
-        Some(finding) => vec![
+    if let Some(finding) = top(alert) {
+        vec![
             plain(first_sentences(cause(&finding.explanation)), PROSE),
             plain(&format!(" ({})", sureness(finding)), VALUE),
-        ],
-        None => {
-            let mut spans = vec![
-                bold(&alert.failure),
-                plain(": ", 2),
-                plain(&alert.detail, PROSE),
-            ];
-            if alert
-                .diagnosis
-                .as_ref()
-                .is_some_and(|d| !d.findings.is_empty())
-            {
-                spans.push(plain(
-                    ". The cause is not known: nothing that was read fits a known failure.",
-                    VALUE,
-                ));
-            }
-            spans
+        ]
+    } else {
+        let mut spans = vec![
+            bold(&alert.failure),
+            plain(": ", 2),
+            plain(&alert.detail, PROSE),
+        ];
+        if alert
+            .diagnosis
+            .as_ref()
+            .is_some_and(|d| !d.findings.is_empty())
+        {
+            spans.push(plain(
+                ". The cause is not known: nothing that was read fits a known failure.",
+                VALUE,
+            ));
         }
+        spans
     }
 }
 

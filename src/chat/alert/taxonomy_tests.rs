@@ -1,5 +1,7 @@
 //! The message of every failure that is known, as Slack gets it: to be read, all of it.
 
+use std::fmt::Write as _;
+
 use serde_json::{Value, json};
 
 use super::tests::{alert, course, diagnosis, view};
@@ -70,13 +72,13 @@ fn the_message_of_every_known_failure_reads_well() {
         let message = render(&card(&failing_by(failure)));
         let texts = texts(&message.blocks);
         // Header, why, the line, where it was found, what to do: the rest is the same for all.
-        shown.push_str(&format!("{}\n", failure.id));
+        writeln!(shown, "{}", failure.id).unwrap();
         for text in texts
             .iter()
             .filter(|text| !text.contains("a line of") && !text.starts_with("log of"))
             .take(3)
         {
-            shown.push_str(&format!("  {text}\n"));
+            writeln!(shown, "  {text}").unwrap();
         }
     }
     insta::assert_snapshot!(shown);

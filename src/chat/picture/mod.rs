@@ -11,6 +11,8 @@ mod svg;
 pub use png::{PngError, png};
 pub use svg::svg;
 
+use std::fmt::Write as _;
+
 use super::card::Block;
 use crate::diagnose::course::{Course, LaneEnd};
 
@@ -61,7 +63,7 @@ pub fn alt(course: &Course) -> String {
             .filter(|lane| !lane.first && lane.end == end);
         let pods: usize = others.map(|lane| lane.pods).sum();
         if pods > 0 {
-            told.push_str(&format!("; {pods} {word}"));
+            write!(told, "; {pods} {word}").expect("a text takes all that is written to it");
         }
     }
     told.push('.');

@@ -523,8 +523,7 @@ fn straggler(progress: &Progress) -> Option<Silence> {
     }
     let rank = pod
         .rank
-        .map(|rank| format!("rank {rank} ({name})"))
-        .unwrap_or_else(|| name.to_owned());
+        .map_or_else(|| name.to_owned(), |rank| format!("rank {rank} ({name})"));
     let place = pod
         .node
         .as_ref()
@@ -636,7 +635,7 @@ fn seconds(seconds: u64) -> SignedDuration {
 }
 
 fn gpus(count: f64) -> String {
-    if count == 1.0 {
+    if (count - 1.0).abs() < f64::EPSILON {
         "1 GPU".to_owned()
     } else {
         format!("{count} GPUs")

@@ -11,6 +11,7 @@ use crate::diagnose::standing::Standing;
 /// Just below what lets an automatic remedy run unasked.
 const ASKS: f64 = 0.74;
 
+#[allow(clippy::match_same_arms, reason = "each arm is a judgement of its own")]
 pub(super) fn confidence(case: &Case<'_>, row: &Failure, hits: &[&Hit], first: &First) -> f64 {
     /// What each missing piece of evidence costs.
     const MISSING_COST: f64 = 0.05;

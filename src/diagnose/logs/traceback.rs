@@ -40,7 +40,7 @@ impl Traceback {
                 continue;
             }
             let cleaned = redact::clean(line);
-            return EXCEPTION.is_match(&cleaned).then(|| Self {
+            return EXCEPTION.is_match(&cleaned).then_some(Self {
                 header,
                 exception: index,
             });
@@ -87,7 +87,7 @@ pub(super) fn is_code(
         .rev()
         .take(64)
         .any(|traceback| traceback.header < index && index < traceback.exception);
-    if !line.starts_with([' ', '\t']) && !(in_traceback && is_in_gutter(line)) {
+    if !(line.starts_with([' ', '\t']) || in_traceback && is_in_gutter(line)) {
         return false;
     }
     let after_frame = index > 0 && {

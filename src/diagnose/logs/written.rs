@@ -180,6 +180,10 @@ fn epoch(text: &str) -> Option<(Option<Timestamp>, usize)> {
 }
 
 /// The kernel's `1234.567890`, which only the boot would place.
+#[allow(
+    clippy::option_option,
+    reason = "a form that is known, and a time that is not"
+)]
 fn since_boot(inside: &str) -> Option<Option<Timestamp>> {
     let (seconds, fraction) = inside.split_once('.')?;
     let all = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
@@ -277,6 +281,10 @@ mod tests {
 
     use super::*;
 
+    #[allow(
+        clippy::unnecessary_wraps,
+        reason = "it is compared with what was read"
+    )]
     fn at(text: &str) -> Option<Timestamp> {
         Some(text.parse().unwrap())
     }

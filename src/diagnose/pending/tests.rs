@@ -36,7 +36,7 @@ fn kinds(text: &str) -> String {
             words.push(format!("quota {requested} of {quota}, {allocated} taken"));
         }
         Some(message::Quota::Limit { limit, requested }) => {
-            words.push(format!("limit {limit:?} asks {requested:?}"))
+            words.push(format!("limit {limit:?} asks {requested:?}"));
         }
         Some(message::Quota::Admission {
             resource,

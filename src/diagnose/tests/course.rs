@@ -28,7 +28,7 @@ fn gang(pods: usize, first: usize) -> (Evidence, Diagnosis) {
             .evidence()
             .pods
             .remove(0);
-        pod.node = Some(format!("gpu-{}", n / 8).into());
+        pod.node = Some(format!("gpu-{}", n / 8));
         pod.containers[0].state = ended(if n == first { 1 } else { 137 }, seconds);
         evidence.pods.push(pod);
     }

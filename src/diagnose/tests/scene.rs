@@ -312,6 +312,7 @@ pub(crate) fn condition(
     }
 }
 
+#[allow(clippy::unnecessary_box_returns, reason = "the estate keeps it boxed")]
 fn ended(code: i32, reason: &str, seconds: i64) -> Box<Termination> {
     Box::new(Termination {
         exit_code: code,

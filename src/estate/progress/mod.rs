@@ -192,6 +192,10 @@ impl PodProgress {
         }
     }
 
+    #[allow(
+        clippy::float_cmp,
+        reason = "a line that comes again says the very same"
+    )]
     fn mark(&mut self, at: Timestamp, marker: Marker) {
         match marker.kind {
             Kind::Step => {
@@ -399,7 +403,7 @@ impl Progress {
             self.ended(&old);
         }
         let pod = self.pods.entry(name.to_owned()).or_default();
-        pod.uid = uid.to_owned();
+        uid.clone_into(&mut pod.uid);
         pod.started = pod.started.or(started);
         pod
     }

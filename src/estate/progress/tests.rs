@@ -1,3 +1,7 @@
+//! Lines of real trainers, and what is made of them over time.
+
+#![allow(clippy::float_cmp, reason = "what was written is read as it stands")]
+
 use jiff::{SignedDuration, Timestamp};
 
 use super::marker::{Kind, read};
@@ -102,7 +106,7 @@ fn trainers_tell_their_steps_in_many_ways() {
         ("step=1200 loss=2.31 tok/s=512", 1200.0, None),
         ("step: 100/1000", 100.0, Some(1000.0)),
         ("Step 100 of 1000", 100.0, Some(1000.0)),
-        ("[step=100/739328,epoch=0]", 100.0, Some(739328.0)),
+        ("[step=100/739328,epoch=0]", 100.0, Some(739_328.0)),
         (
             "\u{1b}[31mstep: 10  \u{1b}[32mloss:  8.1011  \u{1b}[33mmemory: 40.2GiB(42.3%)  \u{1b}[34mtps: 5,432  mfu: 10.2%\u{1b}[39m",
             10.0,

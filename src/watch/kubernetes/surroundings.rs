@@ -498,6 +498,7 @@ impl ClusterClient {
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
+#[allow(clippy::struct_field_names, reason = "the API's name for it")]
 struct Revision {
     metadata: Meta,
     /// Of a ControllerRevision.

@@ -312,7 +312,8 @@ impl State {
             if file.bytes.len() != file.length {
                 return no("file_update_failed");
             }
-            file.title = wanted["title"].as_str().unwrap_or_default().to_owned();
+            let title = wanted["title"].as_str().unwrap_or_default();
+            title.clone_into(&mut file.title);
             file.shared = Some((channel.to_owned(), thread.to_owned()));
         }
         Ok(json!({"files": asked}))

@@ -103,7 +103,7 @@ impl SlimEvent {
                 .namespace
                 .filter(|namespace| !namespace.is_empty())
                 .unwrap_or(named.namespace),
-            uid: named.uid.to_string(),
+            uid: named.uid.clone(),
             kind: self.kind.unwrap_or_else(|| Name::shared("Normal")),
             reason: self.reason.unwrap_or_default(),
             message: self.message.unwrap_or_default(),

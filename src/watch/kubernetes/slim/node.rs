@@ -93,7 +93,7 @@ impl SlimNode {
             .or_else(|| named.labels.remove(amd));
         let node_pool = pools.iter().find_map(|label| named.labels.remove(*label));
         Some(Node {
-            cluster: cluster.to_owned().into(),
+            cluster: cluster.to_owned(),
             name: named.name,
             uid: named.uid,
             created: named.created,

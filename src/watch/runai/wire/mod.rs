@@ -252,7 +252,7 @@ impl WireEvent {
         Ok(Event {
             cluster: self.cluster_id.unwrap_or_default(),
             namespace,
-            uid: self.id.unwrap_or_default().to_string(),
+            uid: self.id.unwrap_or_default().clone(),
             kind: self.kind.unwrap_or_default(),
             reason: self.reason.unwrap_or_default(),
             message: self.message.unwrap_or_default(),
