@@ -1,6 +1,6 @@
 //! What nightbell can do to the world, one file per system acted on.
 //!
-//! [`catalogue`] lists it; [`executor`] takes a permit from [`crate::safety`], and [`systems`] prepares, calls and
+//! [`catalogue()`] lists it; [`executor`] takes a permit from [`crate::safety`], and [`systems`] prepares, calls and
 //! observes.
 
 mod catalogue;
