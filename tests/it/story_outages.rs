@@ -80,7 +80,7 @@ async fn limits_broken_gateways_and_false_failures_neither_lose_nor_repeat_a_mes
         assert_eq!(world.about(job).len(), 1, "{}", world.slack.messages());
         let thread = world.thread(&world.about(job)[0]);
         assert_eq!(
-            thread.matches("cause,").count(),
+            thread.matches("(cause,").count(),
             1,
             "the report is there once: {thread}"
         );
