@@ -18,7 +18,7 @@ pub(super) fn progress(line: ProgressLine, rank: u32, n: u32) -> Vec<String> {
             40_000 + (n * 7919) % 20_000
         )],
         ProgressLine::Notebook => vec![format!(
-            "[I ServerApp] Saving file at /work/explore-{}.ipynb",
+            "[I ServerApp] Saving file at /home/jovyan/explore-{}.ipynb",
             1 + n % 4
         )],
     }

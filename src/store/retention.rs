@@ -3,7 +3,7 @@
 
 use jiff::Timestamp;
 
-use super::{Result, Store, on_tx};
+use super::{Result, Store, Tx, on_tx};
 
 impl Store {
     /// Deletes what ended before `before`: alerts with their timelines, messages and pages, then groups and jobs that
@@ -32,16 +32,17 @@ impl Store {
             )
             .bind(before).bind(limit).fetch_all(conn).await
         })?;
-        for id in &alerts {
-            for sql in [
+        delete_each(
+            &mut tx,
+            &alerts,
+            &[
                 "delete from message where subject = 'alert:' || $1",
                 "delete from page where subject = 'alert:' || $1",
                 "delete from alert_event where alert_id = $1",
                 "delete from alert where id = $1",
-            ] {
-                on_tx!(&mut tx, conn => sqlx::query(sql).bind(id).execute(conn).await.map(drop))?;
-            }
-        }
+            ],
+        )
+        .await?;
         let groups: Vec<String> = on_tx!(&mut tx, conn => {
             sqlx::query_scalar(
                 "select id from alert_group where resolved_ms < $1
@@ -50,15 +51,16 @@ impl Store {
             )
             .bind(before).bind(limit).fetch_all(conn).await
         })?;
-        for id in &groups {
-            for sql in [
+        delete_each(
+            &mut tx,
+            &groups,
+            &[
                 "delete from message where subject = 'group:' || $1",
                 "delete from page where subject = 'group:' || $1",
                 "delete from alert_group where id = $1",
-            ] {
-                on_tx!(&mut tx, conn => sqlx::query(sql).bind(id).execute(conn).await.map(drop))?;
-            }
-        }
+            ],
+        )
+        .await?;
         let jobs: Vec<String> = on_tx!(&mut tx, conn => {
             sqlx::query_scalar(
                 "select id from job where seen_ms < $1
@@ -67,14 +69,15 @@ impl Store {
             )
             .bind(before).bind(limit).fetch_all(conn).await
         })?;
-        for id in &jobs {
-            for sql in [
+        delete_each(
+            &mut tx,
+            &jobs,
+            &[
                 "delete from job_alias where job_id = $1",
                 "delete from job where id = $1",
-            ] {
-                on_tx!(&mut tx, conn => sqlx::query(sql).bind(id).execute(conn).await.map(drop))?;
-            }
-        }
+            ],
+        )
+        .await?;
         // What was said in threads; the message of the thread is its alert's.
         let notes = on_tx!(&mut tx, conn => {
             sqlx::query(
@@ -89,4 +92,14 @@ impl Store {
             .unwrap_or(u64::MAX)
             .saturating_add(notes))
     }
+}
+
+/// Deletes what belongs to each of `ids`, bound as `$1`, in the order of the statements.
+async fn delete_each(tx: &mut Tx, ids: &[String], statements: &[&'static str]) -> Result<()> {
+    for id in ids {
+        for &sql in statements {
+            on_tx!(tx, conn => sqlx::query(sql).bind(id).execute(conn).await.map(drop))?;
+        }
+    }
+    Ok(())
 }
