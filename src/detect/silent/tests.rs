@@ -1,4 +1,4 @@
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::{Purpose, Quiet, Silence, Thresholds, purpose, silences};
 use crate::estate::progress::{GpuUse, PodGpus, Progress};
