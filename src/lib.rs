@@ -20,6 +20,7 @@ pub mod estate;
 pub mod http;
 pub mod notify;
 pub mod redact;
+pub mod runbook;
 pub mod safety;
 pub mod store;
 pub mod supervisor;

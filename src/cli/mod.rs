@@ -17,6 +17,7 @@ mod jobs;
 mod knowledge;
 mod monitor;
 mod print;
+mod runbook;
 mod service;
 mod status;
 mod token;
@@ -92,6 +93,8 @@ pub enum Command {
     Alerts(alerts::Alerts),
     /// What nightbell knows of failures: list, search, explain; check a local file.
     Knowledge(knowledge::KnowledgeCommand),
+    /// Runbooks: check, list, show.
+    Runbook(runbook::RunbookCommand),
     /// Talk to the running bot, as in Slack.
     Chat,
     /// Measure this build: how often its diagnoses are right.
@@ -176,6 +179,7 @@ pub async fn run(cli: Cli, runners: Runners) -> ExitCode {
         Command::Jobs(jobs) => jobs.run(&global).await,
         Command::Alerts(alerts) => alerts.run(&global).await,
         Command::Knowledge(knowledge) => knowledge.run(&global),
+        Command::Runbook(runbook) => runbook.run(&global).await,
         Command::Chat => chat::run(&global).await,
         Command::Evaluate(evaluate) => evaluate.run(&global),
         Command::Token(token) => token.run(&global),
@@ -242,6 +246,10 @@ mod tests {
             "knowledge show cuda_oom",
             "knowledge xid 79",
             "knowledge check local.yaml",
+            "runbook check",
+            "runbook check runbooks own.yaml --json",
+            "runbook list --json",
+            "runbook show pod_restarting",
             "chat --url http://127.0.0.1:9000",
             "token --for mira --role viewer --valid 12h",
         ] {

@@ -19,6 +19,7 @@ use crate::alert::Severity;
 use crate::desk::Role;
 use crate::detect::Thresholds;
 use crate::http::oidc::is_loopback;
+use crate::runbook::library::DEFAULT_FOLDER;
 use reader::Reader;
 use source::{Value, YamlFile};
 
@@ -48,6 +49,10 @@ pub struct Config {
     pub knowledge_file: Option<PathBuf>,
     pub deadman_url: Option<Url>,
     pub metrics: Option<Metrics>,
+    /// Name → PromQL: the measures that runbooks name.
+    pub metric_queries: BTreeMap<String, String>,
+    /// Where runbooks of one's own are: `runbooks.folder`, or `runbooks` beside the file if that exists.
+    pub runbook_folder: Option<PathBuf>,
     /// Settings that are given but that this version does not act on, as sentences.
     pub notes: Vec<String>,
 }
@@ -220,7 +225,13 @@ impl Config {
             }
             None => YamlFile::default(),
         };
-        Self::read(&environment, &env_file, &yaml, mistakes)
+        let mut config = Self::read(&environment, &env_file, &yaml, mistakes)?;
+        if config.runbook_folder.is_none() {
+            let beside = file.and_then(Path::parent).unwrap_or(Path::new(""));
+            let folder = beside.join(DEFAULT_FOLDER);
+            config.runbook_folder = folder.is_dir().then_some(folder);
+        }
+        Ok(config)
     }
 
     /// Reads a configuration from given values instead of the process: for the demo and for tests.
@@ -286,6 +297,8 @@ impl Config {
             knowledge_file: r.text("knowledge_file").map(PathBuf::from),
             deadman_url: r.url("DEADMAN_URL"),
             metrics: read_metrics(r),
+            metric_queries: read_metric_queries(r),
+            runbook_folder: read_runbook_folder(r),
             notes,
         }
     }
@@ -492,6 +505,32 @@ fn read_metrics(r: &mut Reader<'_>) -> Option<Metrics> {
         endpoint: r.url("METRICS_ENDPOINT")?,
         check_interval,
     })
+}
+
+fn read_metric_queries(r: &mut Reader<'_>) -> BTreeMap<String, String> {
+    let mut queries = BTreeMap::new();
+    for (name, given) in r.section("metrics") {
+        match given.value {
+            Value::Text(query) => {
+                queries.insert(name, query);
+            }
+            Value::List(_) => r.mistake(given.origin, "must be one PromQL query"),
+        }
+    }
+    queries
+}
+
+fn read_runbook_folder(r: &mut Reader<'_>) -> Option<PathBuf> {
+    let origin = r.origin("runbooks.folder");
+    match r.text("runbooks.folder").map(PathBuf::from) {
+        Some(folder) => {
+            if !folder.is_dir() {
+                r.mistake(origin.unwrap_or_default(), "is no folder");
+            }
+            Some(folder)
+        }
+        None => None,
+    }
 }
 
 fn read_slack(r: &mut Reader<'_>) -> Slack {
