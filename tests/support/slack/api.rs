@@ -1,6 +1,6 @@
 //! The Web API, response URLs and the incoming webhook.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Bytes;
@@ -229,6 +229,7 @@ impl State {
             metadata: arguments["metadata"].clone(),
             only_for,
             edits: 0,
+            arrived: Instant::now(),
         });
         Ok(json!({"channel": channel, "ts": ts, "message": {"ts": ts}}))
     }

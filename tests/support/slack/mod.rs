@@ -9,7 +9,7 @@ mod sockets;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
@@ -54,6 +54,8 @@ pub struct Message {
     /// Only this user sees it.
     pub only_for: Option<String>,
     pub edits: usize,
+    /// When the call that made it arrived.
+    pub arrived: Instant,
 }
 
 impl Message {
@@ -323,6 +325,7 @@ impl FakeSlack {
             metadata: Value::Null,
             only_for: None,
             edits: 0,
+            arrived: Instant::now(),
         });
         let mut event = json!({
             "type": if is_direct { "message" } else { "app_mention" },
