@@ -9,7 +9,7 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use super::pace::Pace;
+use super::pace::{Pace, Urgency};
 use super::pagerduty::{PagerDuty, PagerError, PagerEvent, Trigger};
 use super::view::Views;
 use super::worker::{Again, Handled, back_off, store_fault, turn, work};
@@ -421,7 +421,7 @@ impl Inner {
                 break;
             }
             self.pace
-                .turn(KEY_PACE, PATIENCE)
+                .turn(KEY_PACE, Urgency::News, PATIENCE)
                 .await
                 .map_err(Fault::Resting)?;
             let save = |state: &str| PageRow {

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
-use super::pace::Pace;
+use super::pace::{Pace, Urgency};
 use super::view::Views;
 use super::worker::{Again, Handled, back_off, store_fault, turn, work};
 use super::{Destination, Subject, SyncMessage, ThreadNote};
@@ -271,7 +271,7 @@ impl Inner {
         subject: &str,
         destination: &str,
     ) -> Result<Posted, Fault> {
-        self.ready(channel).await?;
+        self.ready(channel, Urgency::News).await?;
         self.store
             .begin_post(subject, destination, Timestamp::now())
             .await?;
@@ -297,12 +297,12 @@ impl Inner {
     }
 
     async fn edit(&self, posted: &Posted, card: &Card, subject: &str) -> Result<(), Fault> {
-        self.ready(&posted.channel).await?;
+        self.ready(&posted.channel, Urgency::Later).await?;
         match self.client.update(&posted.channel, &posted.ts, card).await {
             Ok(_) => Ok(()),
             Err(SlackError::CannotEdit { code }) => {
                 info!(slack.error = %code, "cannot edit the message of {subject}; replying in its thread");
-                self.ready(&posted.channel).await?;
+                self.ready(&posted.channel, Urgency::Later).await?;
                 let key = format!("{subject}:{}", digest(card));
                 self.client
                     .post(&posted.channel, card, Some(&posted.ts), &key)
@@ -342,7 +342,7 @@ impl Inner {
         let Some(card) = self.views.card(&wanted.subject).await? else {
             return self.finish(effect).await;
         };
-        self.ready(&destination).await?;
+        self.ready(&destination, Urgency::News).await?;
         match self.client.post_webhook(&card).await {
             Err(SlackError::BadBlocks { .. }) => self.client.post_webhook(&bare(&card)).await,
             result => result,
@@ -404,7 +404,7 @@ impl Inner {
             let posted = if let Some(posted) = there {
                 posted
             } else {
-                self.ready(&channel).await?;
+                self.ready(&channel, Urgency::Later).await?;
                 self.store
                     .begin_post(&key, &destination, Timestamp::now())
                     .await?;
@@ -504,9 +504,9 @@ impl Inner {
         })
     }
 
-    async fn ready(&self, channel: &str) -> Result<(), Fault> {
+    async fn ready(&self, channel: &str, urgency: Urgency) -> Result<(), Fault> {
         self.pace
-            .turn(channel, PATIENCE)
+            .turn(channel, urgency, PATIENCE)
             .await
             .map_err(Fault::Resting)
     }
