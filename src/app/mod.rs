@@ -28,7 +28,7 @@ use crate::chat::slack::deliver::Deliverer;
 use crate::chat::slack::{self, Inbox, People, socket};
 use crate::config::Config;
 use crate::decide::worker::Diagnoser;
-use crate::desk::{self, Desk, Handler};
+use crate::desk::{self, Desk, Handler, Roster};
 use crate::diagnose;
 use crate::diagnose::collect::Collector;
 use crate::diagnose::knowledge::Knowledge;
@@ -155,7 +155,8 @@ impl Bot {
         let sources = Sources::default();
         let plain = Alerts::new(store.clone(), alert_settings(config, demo));
         let mut safety = Safety::new(store.clone(), connect::safety_settings(config, demo)?)
-            .with_alerts(plain.clone());
+            .with_alerts(plain.clone())
+            .with_roster(Roster::load(&config.people, store.clone()).await?);
         if let Some(client) = connected
             .slack
             .clone()
@@ -438,7 +439,8 @@ impl Bot {
             client.clone(),
             config.slack.guests_may_read,
             Arc::new(move |team| safety.set_home_team(team)),
-        );
+        )
+        .telling(self.safety.roster().clone());
         let (asked, stop) = (people.clone(), supervisor.shutdown());
         supervisor.spawn("slack identity", async move {
             learn_team(&asked, &stop).await;

@@ -3,6 +3,7 @@
 //! Values come from the environment, a `.env` file and one YAML file, in that order. Every mistake is reported in one
 //! go, by name and line. The names are those of `.env.example`.
 
+mod people;
 mod reader;
 mod source;
 
@@ -16,7 +17,7 @@ use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use crate::alert::Severity;
-use crate::desk::Role;
+use crate::desk::{Person, Role};
 use crate::detect::Thresholds;
 use crate::http::oidc::is_loopback;
 use crate::runbook::library::DEFAULT_FOLDER;
@@ -40,6 +41,8 @@ pub struct Config {
     pub pagerduty: PagerDuty,
     /// `U…`, `S…` or `local`; empty means nobody may approve.
     pub approvers: Vec<String>,
+    /// Who is who, under whatever name they come.
+    pub people: Vec<Person>,
     pub gate: Gate,
     pub alerts: Alerts,
     pub thresholds: Thresholds,
@@ -286,6 +289,7 @@ impl Config {
             slack,
             pagerduty,
             approvers: read_approvers(r),
+            people: people::read_people(r),
             gate: read_gate(r),
             alerts: Alerts {
                 resolve_after: r.seconds("alerts.resolve_after_seconds", 1..=86_400, 300),

@@ -11,6 +11,7 @@ mod jobs;
 mod monitoring;
 mod reply;
 mod role;
+pub mod roster;
 mod say;
 mod similar;
 pub mod understand;
@@ -23,6 +24,7 @@ pub use execute::{Analyze, Collect, Desk, Settings};
 pub use jobs::{diagnosis_answer, not_one};
 pub(crate) use reply::NEEDS_ROLE;
 pub use role::{Role, Standing, needed};
+pub use roster::{Person, Roster};
 pub use say::{ask_json, ask_offline};
 
 /// Who asks, and from where.

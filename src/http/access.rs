@@ -13,7 +13,8 @@ use super::Shared;
 use super::oidc::{Oidc, OidcError};
 use super::problem::Problem;
 use super::token::{Role, Tokens};
-use crate::desk::{Principal, Standing, Surface};
+use crate::desk::{Principal, Roster, Standing, Surface};
+use crate::safety::approvers;
 
 /// Which of our own clients asks. A page of another origin cannot set it without being refused first.
 const SURFACE: &str = "x-nightbell-surface";
@@ -84,7 +85,10 @@ pub(super) async fn admit(
 ) -> Response {
     let caller = match &shared.access {
         Access::Loopback => local(&request),
-        Access::Tokens(issuers) => bearer(issuers, request.headers(), Timestamp::now()).await,
+        Access::Tokens(issuers) => {
+            let roster = shared.safety.roster();
+            bearer(issuers, roster, request.headers(), Timestamp::now()).await
+        }
     };
     match caller.and_then(|caller| same_origin(&request).map(|()| caller)) {
         Ok(caller) => {
@@ -150,7 +154,12 @@ fn local(request: &Request) -> Result<Caller, Problem> {
 }
 
 /// The caller that a token speaks for. How it is signed says whose it is: ours by a shared secret, a provider's never.
-async fn bearer(issuers: &Issuers, headers: &HeaderMap, now: Timestamp) -> Result<Caller, Problem> {
+async fn bearer(
+    issuers: &Issuers,
+    roster: &Roster,
+    headers: &HeaderMap,
+    now: Timestamp,
+) -> Result<Caller, Problem> {
     let mut given = headers.get_all(header::AUTHORIZATION).iter();
     let token = match (given.next(), given.next()) {
         (Some(value), None) => value
@@ -172,31 +181,48 @@ async fn bearer(issuers: &Issuers, headers: &HeaderMap, now: Timestamp) -> Resul
             (None, _) => "bring a token of the identity provider: `Authorization: Bearer …`",
         }));
     };
-    let (user, role) = believed(issuers, token, now).await?;
-    Ok(Caller {
-        principal: Principal {
-            surface: Surface::Api,
-            user,
-            team: None,
-            standing: Standing::Token(role),
-        },
-        role,
-    })
+    let Believed { user, role, email } = believed(issuers, token, now).await?;
+    let principal = Principal {
+        surface: Surface::Api,
+        user,
+        team: None,
+        standing: Standing::Token(role),
+    };
+    if let Some(email) = email {
+        let name = approvers::name(&principal);
+        roster.learn(&name, &email, now).await;
+    }
+    Ok(Caller { principal, role })
 }
 
-/// Subject and role of a good token. What exactly is wrong with another would help only who forges one.
+/// What a good token says.
+struct Believed {
+    user: String,
+    role: Role,
+    email: Option<String>,
+}
+
+/// What a good token says. What exactly is wrong with another would help only who forges one.
 async fn believed(
     issuers: &Issuers,
     token: &str,
     now: Timestamp,
-) -> Result<(String, Role), Problem> {
+) -> Result<Believed, Problem> {
     const REFUSED: &str = "the token is not valid, or no longer";
     let own = issuers.own.as_ref().map(|tokens| tokens.check(token, now));
     match (own, &issuers.oidc) {
-        (Some(Ok(claims)), _) => Ok((claims.sub, claims.role)),
+        (Some(Ok(claims)), _) => Ok(Believed {
+            user: claims.sub,
+            role: claims.role,
+            email: None,
+        }),
         (_, Some(oidc)) => match oidc.check(token, now).await {
             // A name apart: the subjects of our own tokens are not the provider's.
-            Ok(subject) => Ok((format!("oidc:{}", subject.subject), subject.role)),
+            Ok(subject) => Ok(Believed {
+                user: format!("oidc:{}", subject.subject),
+                role: subject.role,
+                email: subject.email,
+            }),
             Err(error @ OidcError::Refused(_)) => {
                 tracing::info!(%error, "refused a token of the identity provider");
                 Err(Problem::unauthorized(REFUSED))

@@ -70,6 +70,8 @@ impl Settings {
 pub struct Subject {
     pub subject: String,
     pub role: Role,
+    /// The e-mail address that the provider has checked.
+    pub email: Option<String>,
 }
 
 /// Why a token is not taken.
@@ -245,6 +247,7 @@ impl Oidc {
         Ok(Subject {
             subject,
             role: role(&claims.more, settings),
+            email: email(&claims.more),
         })
     }
 }
@@ -326,6 +329,17 @@ impl Claims {
             Some(_) | None => Err(OidcError::Refused("it names nobody")),
         }
     }
+}
+
+/// The address, if the provider says that it is the subject's. (Some providers write the boolean as text.)
+fn email(claims: &BTreeMap<String, Value>) -> Option<String> {
+    let is_checked = match claims.get("email_verified") {
+        Some(Value::Bool(checked)) => *checked,
+        Some(Value::String(checked)) => checked == "true",
+        Some(_) | None => false,
+    };
+    let email = claims.get("email")?.as_str()?;
+    is_checked.then(|| email.to_owned())
 }
 
 /// The highest role that the claims grant.

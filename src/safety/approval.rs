@@ -308,6 +308,7 @@ impl Safety {
     ) -> Result<Decision> {
         let groups = self.ask_groups(principal).await;
         let who = approvers::name(principal);
+        self.roster.refresh().await?;
         let mut tx = self.store.begin().await?;
         // Always alerts before the gate, as when the end of an alert withdraws its question: else the two could wait
         // for each other.
@@ -326,10 +327,16 @@ impl Safety {
             return Ok(Decision::Expired { approval });
         }
         let home = self.home_team.get().map(String::as_str);
-        if let Err(why) =
-            self.settings
-                .approvers
-                .check(principal, &approval.requested_by, home, &groups)
+        // Under whatever name they asked.
+        let asker = if self.roster.same(&approval.requested_by, &who) {
+            &who
+        } else {
+            &approval.requested_by
+        };
+        if let Err(why) = self
+            .settings
+            .approvers
+            .check(principal, asker, home, &groups)
         {
             let told = json!({"why": why.to_string(), "approve": approve, "surface": principal.surface, "team": principal.team});
             tx.append_audit(

@@ -15,7 +15,7 @@ use super::stop::{self, Stop};
 use super::{Execution, ExecutionState, Scope};
 use crate::action::{ActionKind, ActionSpec, InvalidAction};
 use crate::alert::service::Alerts;
-use crate::desk::{Principal, Surface};
+use crate::desk::{Principal, Roster, Surface};
 use crate::store::{EffectKind, NewEffect, Result, Store, Tx, new_id};
 
 /// What the operator set about safety.
@@ -66,6 +66,7 @@ pub struct Safety {
     pub(super) ask_group: Option<AskGroup>,
     pub(super) home_team: Arc<OnceLock<String>>,
     pub(super) alerts: Option<Arc<Alerts>>,
+    pub(super) roster: Roster,
 }
 
 /// An action at the gate, and for whom.
@@ -88,6 +89,7 @@ impl Safety {
             ask_group: None,
             home_team: Arc::new(OnceLock::new()),
             alerts: None,
+            roster: Roster::default(),
         }
     }
 
@@ -103,6 +105,19 @@ impl Safety {
     pub fn with_groups(mut self, ask: AskGroup) -> Self {
         self.ask_group = Some(ask);
         self
+    }
+
+    /// Tells who is who. Without it a person is one under each name.
+    #[must_use]
+    pub fn with_roster(mut self, roster: Roster) -> Self {
+        self.roster = roster;
+        self
+    }
+
+    /// Who is who.
+    #[must_use]
+    pub fn roster(&self) -> &Roster {
+        &self.roster
     }
 
     /// Tells which Slack workspace is ours, once Slack said so. Until then nobody in Slack may decide, and

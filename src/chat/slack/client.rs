@@ -97,6 +97,21 @@ pub struct User {
     pub is_ultra_restricted: bool,
     #[serde(default)]
     pub is_stranger: bool,
+    #[serde(default)]
+    profile: Profile,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+struct Profile {
+    email: Option<String>,
+}
+
+impl User {
+    /// The address that Slack has checked; only an app with the scope `users:read.email` is told.
+    #[must_use]
+    pub fn email(&self) -> Option<&str> {
+        self.profile.email.as_deref()
+    }
 }
 
 /// One message of a thread or channel, as far as we look at it.

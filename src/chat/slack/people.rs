@@ -8,13 +8,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
 use tracing::warn;
 
 use super::client::{SlackClient, User};
 use super::error::SlackError;
-use crate::desk::{Principal, Standing};
+use crate::desk::{Principal, Roster, Standing};
 
 /// How long it is remembered who is a guest: somebody who was made one must not read on for long.
 const REMEMBERED: Duration = Duration::from_mins(5);
@@ -34,6 +35,7 @@ pub struct People {
     guests_may_read: bool,
     known: Arc<Mutex<HashMap<String, Known>>>,
     complained: Arc<AtomicBool>,
+    roster: Roster,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -52,7 +54,15 @@ impl People {
             guests_may_read,
             known: Arc::default(),
             complained: Arc::default(),
+            roster: Roster::default(),
         }
+    }
+
+    /// Tells the roster whose e-mail address is which, where Slack says so.
+    #[must_use]
+    pub fn telling(mut self, roster: Roster) -> Self {
+        self.roster = roster;
+        self
     }
 
     /// Our own workspace; asks Slack until it has said so once.
@@ -101,7 +111,12 @@ impl People {
             return Ok(guest);
         }
         let asked = Instant::now();
-        let guest = is_guest(&self.client.user(user).await?);
+        let found = self.client.user(user).await?;
+        let guest = is_guest(&found);
+        // Whose account it is, is for our own workspace to say.
+        if let Some(email) = found.email().filter(|_| !guest) {
+            self.roster.learn(user, email, Timestamp::now()).await;
+        }
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= PEOPLE {
             known.retain(|_, known| known.asked.elapsed() < REMEMBERED);
