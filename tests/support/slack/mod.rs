@@ -55,6 +55,7 @@ pub struct Message {
     pub only_for: Option<String>,
     pub edits: usize,
     /// When the call that made it arrived.
+    #[allow(dead_code, reason = "a benchmark reads it")]
     pub arrived: Instant,
 }
 
