@@ -3,28 +3,40 @@
 use std::net::SocketAddr;
 
 use axum::extract::{ConnectInfo, Request, State};
-use axum::http::{HeaderMap, Method, header};
+use axum::http::{HeaderMap, Method, Version, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
 use secrecy::SecretString;
 
-use super::Shared;
 use super::oidc::{Oidc, OidcError};
 use super::problem::Problem;
 use super::token::{Role, Tokens};
+use super::{Shared, peer};
 use crate::desk::{Principal, Roster, Standing, Surface};
 use crate::safety::approvers;
 
 /// Which of our own clients asks. A page of another origin cannot set it without being refused first.
 const SURFACE: &str = "x-nightbell-surface";
-/// A request with any of these passed a proxy: the peer's address says nothing then.
-const FORWARDED: [&str; 5] = [
+/// A request with any header that begins so passed a proxy: the peer's address says nothing then.
+const FORWARDED: [&str; 17] = [
     "forwarded",
     "via",
-    "x-forwarded-for",
-    "x-forwarded-host",
+    "x-forwarded",
     "x-real-ip",
+    "x-original-",
+    "x-envoy-",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "x-proxy",
+    "x-amzn-",
+    "x-azure-",
+    "x-cloud-trace-context",
+    "cf-",
+    "true-client-ip",
+    "fastly-client-ip",
+    "fly-client-ip",
+    "tailscale-",
 ];
 
 /// How callers show who they are.
@@ -126,9 +138,21 @@ fn local(request: &Request) -> Result<Caller, Problem> {
         )));
     }
     let headers = request.headers();
-    if FORWARDED.iter().any(|name| headers.contains_key(*name)) {
+    let is_forwarded = headers.keys().any(|name| {
+        FORWARDED
+            .iter()
+            .any(|prefix| name.as_str().starts_with(prefix))
+    });
+    // Proxies may keep silent about themselves. The old version is what nginx speaks to its upstreams by default, and
+    // no browser or client of today.
+    if is_forwarded || request.version() < Version::HTTP_11 {
         return Err(Problem::forbidden(format!(
             "{WAY_OUT}, and this request came through a proxy; set JWT_SECRET"
+        )));
+    }
+    if let Some(user) = peer.and_then(|ConnectInfo(peer)| peer::service(*peer)) {
+        return Err(Problem::forbidden(format!(
+            "{WAY_OUT}, and this request came from a service here (user id {user}), as a proxy is; set JWT_SECRET"
         )));
     }
     // A foreign name that resolves to this machine belongs to somebody else's page (DNS rebinding).
@@ -203,11 +227,7 @@ struct Believed {
 }
 
 /// What a good token says. What exactly is wrong with another would help only who forges one.
-async fn believed(
-    issuers: &Issuers,
-    token: &str,
-    now: Timestamp,
-) -> Result<Believed, Problem> {
+async fn believed(issuers: &Issuers, token: &str, now: Timestamp) -> Result<Believed, Problem> {
     const REFUSED: &str = "the token is not valid, or no longer";
     let own = issuers.own.as_ref().map(|tokens| tokens.check(token, now));
     match (own, &issuers.oidc) {

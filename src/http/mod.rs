@@ -12,6 +12,7 @@ mod limit;
 mod metrics;
 pub mod oidc;
 mod page;
+mod peer;
 mod problem;
 mod stream;
 pub mod token;
