@@ -202,6 +202,7 @@ async fn tokens_of_the_provider_for_us_are_taken_with_the_role_of_their_groups()
         Ok(Subject {
             subject: "mira".to_owned(),
             role,
+            email: None,
         })
     };
     let token = by_rsa(&first, &rs256, &claims);
