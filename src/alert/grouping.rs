@@ -116,7 +116,19 @@ pub fn group(
         .filter(|group| within(group.opened, settings.storm_window))
         .count();
 
-    // A lost node makes its group at once, so that what runs on it can join in the same batch.
+    // Recent alerts that stand alone.
+    let alone: Vec<&Alert> = recent
+        .iter()
+        .filter(|a| {
+            a.group_id.is_none()
+                && a.track.own_message
+                && a.state != AlertState::Resolved
+                && within(a.opened, settings.window)
+        })
+        .collect();
+
+    // A lost node makes its group at once, so that what runs on it can join in the same batch. What was told of it just
+    // before joins too.
     for alert in new {
         if let Some(key) = immediate(alert)
             && founded < settings.own_messages
@@ -125,7 +137,9 @@ pub fn group(
                 .any(|group| joinable(group, &key, settings, now))
             && !grouping.founds.iter().any(|(known, _)| *known == key)
         {
-            grouping.founds.push((key, Vec::new()));
+            let before = alone.iter().filter(|alert| keys(alert).contains(&key));
+            let before = before.map(|alert| alert.id.clone()).collect();
+            grouping.founds.push((key, before));
             founded += 1;
         }
     }
@@ -148,13 +162,9 @@ pub fn group(
     });
 
     // Then whatever most of the rest have in common, together with recent alerts that stand alone.
-    let alone: Vec<&Alert> = recent
-        .iter()
-        .filter(|a| {
-            a.group_id.is_none()
-                && a.state != AlertState::Resolved
-                && within(a.opened, settings.window)
-        })
+    let alone: Vec<&Alert> = alone
+        .into_iter()
+        .filter(|alert| !grouping.founds.iter().any(|(_, m)| m.contains(&alert.id)))
         .collect();
     while founded < settings.own_messages {
         let Some((key, members)) = largest_in_common(&alone, &waiting, settings.least) else {
@@ -318,6 +328,25 @@ mod tests {
         let elsewhere = alert(3, FailureClass::Crashed, "Error", Some("gpu-2"), None);
         let grouping = grouped(&[crashed, node, elsewhere], &[], &[]);
         let members = vec!["a02".to_owned(), "a01".to_owned()];
+        assert_eq!(
+            grouping.founds,
+            [(GroupKey::Node("prod/gpu-1".to_owned()), members)]
+        );
+    }
+
+    #[test]
+    fn what_failed_on_a_node_just_before_it_was_lost_joins_it() {
+        let mut node = alert(5, FailureClass::Node, "NodeNotReady", None, None);
+        node.subject.name = "gpu-1".to_owned();
+        let on = |n, node| alert(n, FailureClass::Crashed, "Error", Some(node), None);
+        let recent = [
+            told_alone(on(1, "gpu-1")),
+            told_alone(on(2, "gpu-2")),
+            // Silenced: nobody is told of it yet.
+            on(3, "gpu-1"),
+        ];
+        let grouping = grouped(&[node], &recent, &[]);
+        let members = vec!["a01".to_owned(), "a05".to_owned()];
         assert_eq!(
             grouping.founds,
             [(GroupKey::Node("prod/gpu-1".to_owned()), members)]
