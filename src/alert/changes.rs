@@ -13,6 +13,7 @@ use super::report::JobReport;
 use super::service::{Ingested, Result};
 use super::settings::Settings;
 use super::severity::{Share, severity};
+use super::silence::cover;
 use super::{Alert, AlertState, Group, Severity, Track};
 use crate::notify::Subject;
 use crate::store::{Tx, new_id};
@@ -156,6 +157,7 @@ impl<'a> Changes<'a> {
     /// Groups what is new, saves everything, and asks for the effects.
     pub(super) async fn finish(mut self) -> Result<Ingested> {
         self.split().await?;
+        self.cover().await?;
         let groups = self.group().await?;
         let mut touched: BTreeSet<String> = groups.keys().cloned().collect();
         // Resolved ones first: a job has one open alert at most, and the database insists.
@@ -270,10 +272,37 @@ impl<'a> Changes<'a> {
         Ok(())
     }
 
-    /// Decides who tells the new alerts, and returns the groups that changed.
+    /// Looks up which silences and maintenance windows cover what changed.
+    async fn cover(&mut self) -> Result<()> {
+        if self.changed.is_empty() && self.new.is_empty() {
+            return Ok(());
+        }
+        let silences = self.tx.silences_in_force(self.now).await?;
+        let windows = &self.settings.windows;
+        for (alert, outcomes) in self.changed.values_mut().chain(self.new.values_mut()) {
+            let cover = cover(alert, &silences, windows, self.now);
+            outcomes.extend(alert.be_covered(cover));
+        }
+        Ok(())
+    }
+
+    /// Alerts that are told for the first time: new ones, and those that were silenced until now.
+    fn appearing(&self) -> Vec<Alert> {
+        let appears = |alert: &&Alert| {
+            alert.state != AlertState::Resolved && alert.is_untold() && !alert.silenced(self.now)
+        };
+        let all = self.changed.values().chain(self.new.values());
+        all.map(|(alert, _)| alert)
+            .filter(appears)
+            .cloned()
+            .collect()
+    }
+
+    /// Decides who tells what nobody was told of yet, and returns the groups that changed.
     async fn group(&mut self) -> Result<BTreeMap<String, Group>> {
         let mut changed = BTreeMap::new();
-        if self.new.is_empty() {
+        let new = self.appearing();
+        if new.is_empty() {
             return Ok(changed);
         }
         let settings = &self.settings.grouping;
@@ -288,7 +317,6 @@ impl<'a> Changes<'a> {
             }
         }
         let groups = self.tx.open_groups().await?;
-        let new: Vec<Alert> = self.new.values().map(|(alert, _)| alert.clone()).collect();
         let grouping = group(&new, &recent, &groups, settings, self.now);
         for (group_id, members) in grouping.joins {
             if let Some(known) = groups.iter().find(|group| group.id == group_id) {
@@ -312,8 +340,19 @@ impl<'a> Changes<'a> {
             };
             changed.insert(id, founded);
         }
-        for (alert, _) in self.new.values_mut() {
-            alert.track.own_message = alert.group_id.is_none();
+        for told in &new {
+            let known = self
+                .new
+                .get_mut(&told.id)
+                .or_else(|| self.changed.get_mut(&told.id));
+            if let Some((alert, outcomes)) = known {
+                alert.track.own_message = alert.group_id.is_none();
+                // What was found out meanwhile was said to nobody.
+                if alert.diagnosis.is_some() && !outcomes.contains(&Outcome::Tell(Note::Diagnosed))
+                {
+                    outcomes.push(Outcome::Tell(Note::Diagnosed));
+                }
+            }
         }
         Ok(changed)
     }

@@ -195,7 +195,8 @@ pub fn report_again(alert: &Alert, settings: &Settings, now: Timestamp) -> Vec<N
     }
 }
 
-/// Says something in the thread of the message about `subject`.
+/// Says something in the thread of the message about `subject`. A webhook has no threads and is told only what nobody
+/// else would hear: that nobody is woken.
 pub fn notes(
     subject: &Subject,
     alert: &Alert,
@@ -204,7 +205,11 @@ pub fn notes(
     now: Timestamp,
 ) -> Vec<NewEffect> {
     sent_to(settings)
-        .filter(|destination| matches!(destination, Destination::Slack { .. }))
+        .filter(|destination| match destination {
+            Destination::Slack { .. } => true,
+            Destination::SlackWebhook => matches!(note, Note::Paging { .. }),
+            Destination::PagerDuty | Destination::Console => false,
+        })
         .map(|destination| NewEffect {
             kind: EffectKind::ThreadNote,
             lane: lane(destination, subject),

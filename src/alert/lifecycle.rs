@@ -41,6 +41,12 @@ pub enum Event {
     Unsilenced {
         by: String,
     },
+    /// The silences that cover it may have changed; what covers it is looked up when it is saved.
+    SilencesChanged,
+    /// PagerDuty cannot be told of it (`why`), or was at last.
+    PagingTroubled {
+        why: Option<String>,
+    },
     /// 👍 or 👎 for the diagnosis.
     Rated {
         by: String,
@@ -128,6 +134,7 @@ pub enum EventKind {
     Acknowledged,
     Silenced,
     Unsilenced,
+    Paging,
     Rated,
     Offered,
     Decided,
@@ -151,6 +158,7 @@ impl EventKind {
             Self::Acknowledged => "acknowledged",
             Self::Silenced => "silenced",
             Self::Unsilenced => "unsilenced",
+            Self::Paging => "paging",
             Self::Rated => "rated",
             Self::Offered => "offered",
             Self::Decided => "decided",
@@ -194,6 +202,8 @@ pub fn open(birth: Birth, report: &JobReport, now: Timestamp) -> Option<(Alert, 
         images: Vec::new(),
         acknowledged_by: None,
         silenced_until: None,
+        covered: None,
+        paging_trouble: None,
         group_id: None,
         diagnosis: None,
         approval_id: None,
@@ -244,7 +254,11 @@ impl Alert {
                     Presence::Present => self.goes_quiet(&report, now),
                 }
             }
-            (AlertState::Resolved, Event::TimePassed | Event::Superseded) => Vec::new(),
+            (
+                AlertState::Resolved,
+                Event::TimePassed | Event::Superseded | Event::SilencesChanged,
+            ) => Vec::new(),
+            (_, Event::SilencesChanged) => vec![Outcome::Changed],
             (_, Event::Superseded) => self.resolve("started", None, now),
             (_, Event::TimePassed) => self.time_passed(settings, now),
             (_, Event::Diagnosed(diagnosis)) => self.diagnosed(diagnosis),
@@ -293,6 +307,7 @@ impl Alert {
                     },
                 ]
             }
+            (_, Event::PagingTroubled { why }) => self.paging_troubled(why),
             (_, Event::Rated { by, up }) => {
                 self.feedback += if up { 1 } else { -1 };
                 let text = if up { "helpful" } else { "not helpful" }.to_owned();
@@ -370,13 +385,12 @@ impl Alert {
                 .saturating_add(self.hold_down(settings))
                 .unwrap_or(since)
         });
-        stable.into_iter().chain(self.silenced_until).min()
-    }
-
-    /// Whether nobody is to be woken or told aloud because of it at `now`.
-    #[must_use]
-    pub fn silenced(&self, now: Timestamp) -> bool {
-        self.silenced_until.is_some_and(|until| until > now)
+        let covered = self.covered.as_ref().map(|cover| cover.until);
+        stable
+            .into_iter()
+            .chain(self.silenced_until)
+            .chain(covered)
+            .min()
     }
 
     /// What PagerDuty and people call this failing of the job: it counts up when the job fails again.
@@ -575,7 +589,33 @@ impl Alert {
                 },
             ];
         }
+        if self
+            .covered
+            .as_ref()
+            .is_some_and(|cover| cover.until <= now)
+        {
+            return vec![Outcome::Changed];
+        }
         Vec::new()
+    }
+
+    fn paging_troubled(&mut self, why: Option<String>) -> Vec<Outcome> {
+        if self.paging_trouble == why {
+            return Vec::new();
+        }
+        let text = match &why {
+            Some(why) => format!("cannot page: {why}"),
+            None => "PagerDuty was told at last".to_owned(),
+        };
+        self.paging_trouble = why;
+        vec![
+            Outcome::Show,
+            Outcome::Record {
+                kind: EventKind::Paging,
+                by: None,
+                text,
+            },
+        ]
     }
 
     fn resolve(&mut self, how: &str, by: Option<String>, now: Timestamp) -> Vec<Outcome> {
@@ -583,6 +623,7 @@ impl Alert {
         self.resolved = Some(now);
         self.resolution = Some(how.to_owned());
         self.silenced_until = None;
+        self.covered = None;
         self.track.failing_views.clear();
         // Beginnings are counted on, unless a recovery lasted or somebody declared it over.
         if by.is_some() || self.track.flapping_since.take().is_some() {

@@ -12,11 +12,14 @@ pub mod identity;
 #[cfg(test)]
 mod interleavings;
 pub mod lifecycle;
+pub mod matcher;
 pub mod placement;
 pub mod report;
 pub mod service;
 pub mod settings;
 pub mod severity;
+pub mod silence;
+pub mod window;
 
 use std::collections::BTreeSet;
 
@@ -76,7 +79,14 @@ pub struct Alert {
     pub nodes: Vec<String>,
     pub images: Vec<String>,
     pub acknowledged_by: Option<String>,
+    /// The end of a silence of this alert alone.
     pub silenced_until: Option<Timestamp>,
+    /// The silence or maintenance window that covers it.
+    #[serde(default)]
+    pub covered: Option<silence::Cover>,
+    /// Why PagerDuty cannot be told of it for now: nobody is woken.
+    #[serde(default)]
+    pub paging_trouble: Option<String>,
     /// Id of the group whose message tells it, if it has none of its own.
     pub group_id: Option<String>,
     pub diagnosis: Option<Diagnosis>,

@@ -10,8 +10,10 @@ use super::changes::Changes;
 use super::effects::{notes, report_again, request_diagnosis, told_by};
 use super::identity::Alias;
 use super::lifecycle::{Event, Note};
+use super::matcher::Matcher;
 use super::report::JobReport;
 use super::settings::Settings;
+use super::silence::{Silence, cover};
 use super::{Alert, AlertState};
 use crate::diagnose::Diagnosis;
 use crate::safety::Safety;
@@ -36,6 +38,16 @@ pub struct Alerts {
     store: Store,
     settings: Arc<Settings>,
     safety: Option<Safety>,
+}
+
+/// A silence by labels, to be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewSilence {
+    /// All of them must fit; none fits everything.
+    pub matchers: Vec<Matcher>,
+    pub until: Timestamp,
+    pub by: String,
+    pub reason: Option<String>,
 }
 
 /// What a batch of reports led to.
@@ -350,6 +362,84 @@ impl Alerts {
     pub async fn unsilence(&self, alert_id: &str, by: &str, now: Timestamp) -> Result<Alert> {
         self.happen(alert_id, Event::Unsilenced { by: by.to_owned() }, now)
             .await
+    }
+
+    /// Makes a silence by labels. It covers the open alerts that fit at once, and those to come.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn add_silence(&self, new: NewSilence, now: Timestamp) -> Result<(Silence, usize)> {
+        let mut tx = self.store.begin().await?;
+        tx.lock_alerts().await?;
+        let silence = Silence {
+            number: tx.next_silence_number().await?,
+            matchers: new.matchers,
+            starts: now,
+            ends: new.until,
+            by: new.by,
+            reason: new.reason,
+        };
+        tx.save_silence(&silence).await?;
+        tx.commit().await?;
+        let covered = self.cover_anew(now).await?;
+        Ok((silence, covered))
+    }
+
+    /// Ends a silence by labels. What it covered and still fails is told now. `None` if there is no such silence, or
+    /// not any more.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn end_silence(&self, number: i64, now: Timestamp) -> Result<Option<Silence>> {
+        let mut tx = self.store.begin().await?;
+        tx.lock_alerts().await?;
+        let known = tx.silence(number).await?;
+        let Some(mut silence) = known.filter(|silence| silence.ends > now) else {
+            return Ok(None);
+        };
+        silence.ends = now;
+        tx.save_silence(&silence).await?;
+        tx.commit().await?;
+        self.cover_anew(now).await?;
+        Ok(Some(silence))
+    }
+
+    /// Silences by labels that hold at `now` or will, oldest first.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn silences(&self, now: Timestamp) -> Result<Vec<Silence>> {
+        Ok(self.store.silences(now).await?)
+    }
+
+    /// Looks at the open alerts anew whose silence changed. Returns how many those are. Should it fail in between, the
+    /// rest follows with whatever happens to them next.
+    async fn cover_anew(&self, now: Timestamp) -> Result<usize> {
+        let silences = self.store.silences(now).await?;
+        let open = self
+            .store
+            .alerts(AlertFilter {
+                limit: i64::MAX,
+                ..AlertFilter::default()
+            })
+            .await?;
+        let changed: Vec<&Alert> = open
+            .iter()
+            .filter(|alert| cover(alert, &silences, &self.settings.windows, now) != alert.covered)
+            .collect();
+        for batch in changed.chunks(BATCH) {
+            let mut tx = self.store.begin().await?;
+            tx.lock_alerts().await?;
+            let mut work = Changes::new(&mut tx, &self.settings, now);
+            for alert in batch {
+                if let Some(alert) = work.tx.alert(&alert.id).await? {
+                    work.apply(alert, Event::SilencesChanged);
+                }
+            }
+            work.finish().await?;
+            tx.commit().await?;
+        }
+        Ok(changed.len())
     }
 
     /// 👍 or 👎 for what the alert says.

@@ -4,6 +4,7 @@ use jiff::SignedDuration;
 use serde::Deserialize;
 
 use super::Severity;
+use super::window::Window;
 use crate::detect::FailureClass;
 use crate::notify::Destination;
 
@@ -23,6 +24,8 @@ pub struct Settings {
     /// The first rule that fits decides the severity.
     pub severities: Vec<SeverityRule>,
     pub grouping: GroupingSettings,
+    /// Silences that come again by a schedule.
+    pub windows: Vec<Window>,
     /// Everything that is watched is simulated.
     pub demo: bool,
     /// Whether a new alert is troubleshot at once (`enable_auto_troubleshoot`).
@@ -39,6 +42,7 @@ impl Default for Settings {
             page_from: Severity::High,
             severities: Vec::new(),
             grouping: GroupingSettings::default(),
+            windows: Vec::new(),
             demo: false,
             auto_troubleshoot: true,
         }

@@ -633,6 +633,7 @@ fn alert_settings(config: &Config, demo: bool) -> alert::settings::Settings {
             own_messages,
             ..defaults.grouping
         },
+        windows: config.alerts.windows.clone(),
         demo,
         auto_troubleshoot: config.monitor.auto_troubleshoot,
         ..defaults

@@ -19,6 +19,7 @@ mod monitor;
 mod print;
 mod runbook;
 mod service;
+mod silences;
 mod status;
 mod token;
 mod troubleshoot;
@@ -91,6 +92,8 @@ pub enum Command {
     Jobs(jobs::Jobs),
     /// Alerts: list, show, acknowledge, resolve, silence.
     Alerts(alerts::Alerts),
+    /// Be silent about alerts for a time: list, add by labels, remove.
+    Silences(silences::Silences),
     /// What nightbell knows of failures: list, search, explain; check a local file.
     Knowledge(knowledge::KnowledgeCommand),
     /// Runbooks: check, list, show.
@@ -178,6 +181,7 @@ pub async fn run(cli: Cli, runners: Runners) -> ExitCode {
         Command::Monitor(monitor) => monitor.run(&global).await,
         Command::Jobs(jobs) => jobs.run(&global).await,
         Command::Alerts(alerts) => alerts.run(&global).await,
+        Command::Silences(silences) => silences.run(&global).await,
         Command::Knowledge(knowledge) => knowledge.run(&global),
         Command::Runbook(runbook) => runbook.run(&global).await,
         Command::Chat => chat::run(&global).await,
@@ -240,6 +244,11 @@ mod tests {
             "alerts show 17",
             "alerts ack 17",
             "alerts silence 17 --for 2h",
+            "silences",
+            "silences list --json",
+            "silences add project=ml-team severity!=critical --for 2h --reason patching",
+            "silences add --alert 17",
+            "silences remove S3",
             "evaluate diagnosis --cases DIR --json",
             "knowledge list --json",
             "knowledge search nccl timeout",
@@ -260,6 +269,8 @@ mod tests {
             "",
             "deploy",
             "approvals deny",
+            "silences add",
+            "silences add team=ml",
             "audit verify --expect 12",
             "audit export --since yesterday",
             "emergency-stop --clear --reason x",

@@ -6,6 +6,7 @@
 mod people;
 mod reader;
 mod source;
+mod windows;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -17,6 +18,7 @@ use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use crate::alert::Severity;
+use crate::alert::window::Window;
 use crate::desk::{Person, Role};
 use crate::detect::Thresholds;
 use crate::http::oidc::is_loopback;
@@ -175,7 +177,7 @@ pub struct Gate {
 }
 
 /// Section `alerts`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Alerts {
     /// A job must be without symptoms this long before its alert is resolved.
     pub resolve_after: Duration,
@@ -183,6 +185,8 @@ pub struct Alerts {
     pub messages_per_minute: u64,
     /// What is over is deleted after so many days. The audit is kept.
     pub retention_days: u64,
+    /// Section `maintenance_windows`.
+    pub windows: Vec<Window>,
 }
 
 /// One thing that is wrong with the configuration.
@@ -279,8 +283,10 @@ impl Config {
         let pagerduty = read_pagerduty(r);
         let mut notes = read_later(r);
         notes.extend(doubts(&slack, &pagerduty));
+        let http = read_http(r);
+        notes.extend(unreachable_page(&http));
         Self {
-            http: read_http(r),
+            http,
             database_url: read_database(r),
             log: read_log(r),
             runai: read_runai(r),
@@ -295,6 +301,7 @@ impl Config {
                 resolve_after: r.seconds("alerts.resolve_after_seconds", 1..=86_400, 300),
                 messages_per_minute: r.number("alerts.messages_per_minute", 1..=30, 3),
                 retention_days: r.number("alerts.retention_days", 1..=3_650, 90),
+                windows: windows::read_windows(r),
             },
             thresholds: read_thresholds(r),
             progress_interval: r.seconds("progress.interval_seconds", 1..=3_600, 60),
@@ -690,6 +697,18 @@ fn doubts(slack: &Slack, pagerduty: &PagerDuty) -> Vec<String> {
         ));
     }
     doubts
+}
+
+/// Links that nobody could follow: a public address needs a proxy, and whoever comes through one needs a token.
+fn unreachable_page(http: &Http) -> Option<String> {
+    let url = http.public_url.as_ref().filter(|url| !is_loopback(url))?;
+    (http.jwt_secret.is_none() && http.oidc.is_none()).then(|| {
+        format!(
+            "public_url leads to {}, but without JWT_SECRET or OIDC_ISSUER only this machine is answered: links in \
+             messages will be refused",
+            url.host_str().unwrap_or_default()
+        )
+    })
 }
 
 /// Settings that exist but that this version does not act on: said, never swallowed.

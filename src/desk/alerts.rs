@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::execute::{Desk, who};
 use super::reply::{
-    ago, answer, card, clock, code, counted, header, length, problem, say, small, unavailable,
+    ago, answer, card, clock, code, counted, header, problem, say, small, unavailable,
 };
 use super::{Answer, JobQuery, Outcome, Principal};
 use crate::alert::service::AlertError;
@@ -17,12 +17,8 @@ use crate::redact;
 use crate::store::AlertFilter;
 
 /// Rows of a list in chat.
-const ROWS: usize = 25;
-const READ: i64 = 500;
-/// A silence of less would end before it is noticed.
-const SHORTEST_SILENCE: u64 = 60;
-/// Thirty days: what is silent for longer is not an alert any more.
-const LONGEST_SILENCE: u64 = 30 * 86_400;
+pub(super) const ROWS: usize = 25;
+pub(super) const READ: i64 = 500;
 
 impl Desk {
     pub(super) async fn list_alerts(&self, all: bool, now: Timestamp) -> Answer {
@@ -208,104 +204,6 @@ impl Desk {
         )
     }
 
-    pub(super) async fn silence(
-        &self,
-        principal: &Principal,
-        alert: &str,
-        duration_seconds: u64,
-        now: Timestamp,
-    ) -> Answer {
-        if !(SHORTEST_SILENCE..=LONGEST_SILENCE).contains(&duration_seconds) {
-            return problem(
-                Outcome::Invalid,
-                "A silence lasts from one minute to thirty days.",
-                "For example `silence #12 for 4 hours`.",
-            );
-        }
-        let seconds = i64::try_from(duration_seconds).unwrap_or(i64::MAX);
-        let until = now
-            .checked_add(SignedDuration::from_secs(seconds))
-            .unwrap_or(Timestamp::MAX);
-        let id = match self.alert_id(alert).await {
-            Ok(id) => id,
-            Err(answer) => return *answer,
-        };
-        done(
-            self.alerts.silence(&id, &who(principal), until, now).await,
-            |alert| {
-                format!(
-                    "Alert #{} is silenced for {}, until {}.",
-                    alert.number,
-                    length(seconds),
-                    clock(until, now)
-                )
-            },
-        )
-    }
-
-    pub(super) async fn remove_silence(
-        &self,
-        principal: &Principal,
-        alert: &str,
-        now: Timestamp,
-    ) -> Answer {
-        let id = match self.alert_id(alert).await {
-            Ok(id) => id,
-            Err(answer) => return *answer,
-        };
-        done(
-            self.alerts.unsilence(&id, &who(principal), now).await,
-            |alert| format!("Alert #{} is no longer silenced.", alert.number),
-        )
-    }
-
-    pub(super) async fn list_silences(&self, now: Timestamp) -> Answer {
-        let alerts = match self
-            .alerts
-            .list(AlertFilter {
-                limit: READ,
-                ..AlertFilter::default()
-            })
-            .await
-        {
-            Ok(alerts) => alerts,
-            Err(error) => return failed(&error),
-        };
-        let silenced: Vec<&Alert> = alerts.iter().filter(|alert| alert.silenced(now)).collect();
-        let headline = match silenced.len() {
-            0 => "Nothing is silenced".to_owned(),
-            count => format!("{} silenced", counted(count, "alert")),
-        };
-        let mut blocks = vec![header(&headline)];
-        if !silenced.is_empty() {
-            let rows = silenced
-                .iter()
-                .take(ROWS)
-                .map(|alert| {
-                    let until = alert
-                        .silenced_until
-                        .map_or_else(String::new, |until| clock(until, now));
-                    vec![
-                        alert.number.to_string(),
-                        alert.subject.name.clone(),
-                        alert.failure.clone(),
-                        until,
-                    ]
-                })
-                .collect();
-            blocks.push(Block::Table {
-                header: ["#", "Job", "Failure", "Until"].map(str::to_owned).to_vec(),
-                rows,
-            });
-            blocks.push(small("`unsilence #N` ends one early."));
-        }
-        let body = json!({ "silences": silenced.iter().map(|alert| json!({
-            "alert": alert.id, "number": alert.number, "job": alert.subject.name, "namespace": alert.subject.namespace,
-            "project": alert.subject.project, "until": alert.silenced_until,
-        })).collect::<Vec<_>>() });
-        answer(card(Tone::Info, &headline, blocks), body)
-    }
-
     /// The id behind an id or a short number.
     pub(super) async fn alert_id(&self, named: &str) -> Result<String, Box<Answer>> {
         match named.trim().trim_start_matches('#').parse::<i64>() {
@@ -381,7 +279,10 @@ pub(super) fn severity(severity: Severity) -> &'static str {
     }
 }
 
-fn done(result: Result<Alert, AlertError>, text: impl FnOnce(&Alert) -> String) -> Answer {
+pub(super) fn done(
+    result: Result<Alert, AlertError>,
+    text: impl FnOnce(&Alert) -> String,
+) -> Answer {
     match result {
         Ok(alert) => {
             let text = text(&alert);

@@ -116,6 +116,14 @@ impl Desk {
                 alert,
                 duration_seconds,
             } => self.silence(principal, &alert, duration_seconds, now).await,
+            Command::SilenceWhere {
+                matchers,
+                duration_seconds,
+                reason,
+            } => {
+                self.silence_where(principal, matchers, duration_seconds, reason, now)
+                    .await
+            }
             Command::RemoveSilence { alert } => self.remove_silence(principal, &alert, now).await,
             Command::Press { verb, id, reason } => {
                 self.press(principal, verb, &id, reason.as_deref(), now)
@@ -187,6 +195,7 @@ fn changes(command: &Command) -> bool {
         Command::MonitoringStart { .. }
         | Command::MonitoringStop
         | Command::Silence { .. }
+        | Command::SilenceWhere { .. }
         | Command::RemoveSilence { .. }
         | Command::EmergencyClear => true,
         Command::Press { verb, .. } => match verb {

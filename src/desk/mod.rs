@@ -13,11 +13,13 @@ mod reply;
 mod role;
 pub mod roster;
 mod say;
+mod silences;
 mod similar;
 pub mod understand;
 
 use serde::{Deserialize, Serialize};
 
+use crate::alert::matcher::Matcher;
 use crate::chat::card::{Card, Verb};
 
 pub use execute::{Analyze, Collect, Desk, Settings};
@@ -104,6 +106,14 @@ pub enum Command {
         alert: String,
         duration_seconds: u64,
     },
+    /// Silences what fits all of the matchers, now and to come.
+    SilenceWhere {
+        matchers: Vec<Matcher>,
+        duration_seconds: u64,
+        #[serde(default)]
+        reason: Option<String>,
+    },
+    /// Ends the silence of an alert, by id or short number, or a silence by labels (`S3`).
     RemoveSilence {
         alert: String,
     },

@@ -164,6 +164,7 @@ pub fn needed(command: &Command) -> Role {
         Command::MonitoringStart { .. }
         | Command::MonitoringStop
         | Command::Silence { .. }
+        | Command::SilenceWhere { .. }
         | Command::RemoveSilence { .. }
         | Command::EmergencyStop { .. } => Role::Operator,
         Command::Decide { .. } => Role::Approver,

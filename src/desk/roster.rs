@@ -152,12 +152,7 @@ impl Roster {
 }
 
 /// Adds to what other replicas learnt.
-async fn keep(
-    store: &Store,
-    name: &str,
-    email: String,
-    now: Timestamp,
-) -> Result<(), StoreError> {
+async fn keep(store: &Store, name: &str, email: String, now: Timestamp) -> Result<(), StoreError> {
     let mut tx = store.begin().await?;
     // Two replicas that learn at once must not forget for each other.
     tx.lock_alerts().await?;
@@ -173,7 +168,10 @@ impl Inner {
         for person in people {
             // A name of its own, that no id or subject can be.
             let one = format!("person:{}", person.name);
-            let subjects = person.subjects.iter().map(|subject| format!("api:{subject}"));
+            let subjects = person
+                .subjects
+                .iter()
+                .map(|subject| format!("api:{subject}"));
             let local = person.local.then(|| "local".to_owned());
             let names = person.slack.iter().cloned().chain(subjects).chain(local);
             inner.named.extend(names.map(|name| (name, one.clone())));

@@ -7,6 +7,7 @@ use super::execute::{Desk, who};
 use super::reply::{
     self, NEEDS_ROLE, answer, card, code, length, problem, say, small, unavailable,
 };
+use super::silences::quoted;
 use super::understand::{self, Intent, Known, Slots, Understanding};
 use super::{Answer, Command, JobQuery, Outcome, Principal, help, jobs};
 use crate::alert::Alert;
@@ -19,8 +20,6 @@ use crate::store::{AlertFilter, Taken};
 const CONFIRM_WITHIN: SignedDuration = SignedDuration::from_mins(10);
 /// Alerts searched for what a sentence names.
 const READ: i64 = 500;
-/// A silence whose length was not said.
-const USUAL_SILENCE: u64 = 3_600;
 
 impl Desk {
     pub(super) async fn say(
@@ -31,7 +30,7 @@ impl Desk {
         now: Timestamp,
     ) -> Answer {
         let understood = understand::understand(text, context, &self.known());
-        let mut answer = self.respond(principal, &understood, now).await;
+        let mut answer = self.respond(principal, &understood, text, now).await;
         let needs_role = answer.body.get_mut(NEEDS_ROLE).map(Value::take);
         answer.body = ask_json(&understood, &answer);
         if let Some(role) = needs_role {
@@ -44,6 +43,7 @@ impl Desk {
         &self,
         principal: &Principal,
         understood: &Understanding,
+        text: &str,
         now: Timestamp,
     ) -> Answer {
         if let Some(answer) = without_a_service(understood) {
@@ -55,7 +55,7 @@ impl Desk {
             }
             return self.list_said(&understood.slots, now).await;
         }
-        let command = match self.command(understood).await {
+        let command = match self.command(understood, text, now).await {
             Ok(command) => command,
             Err(answer) => return *answer,
         };
@@ -70,7 +70,12 @@ impl Desk {
     }
 
     /// The command that an understanding amounts to, or what is missing to make one.
-    async fn command(&self, understood: &Understanding) -> Result<Command, Box<Answer>> {
+    async fn command(
+        &self,
+        understood: &Understanding,
+        text: &str,
+        now: Timestamp,
+    ) -> Result<Command, Box<Answer>> {
         let slots = &understood.slots;
         Ok(match understood.intent {
             Intent::MonitoringStart => {
@@ -112,14 +117,9 @@ impl Desk {
             },
             Intent::IncidentAck => self.press_on(slots, Verb::Acknowledge).await?,
             Intent::IncidentResolve => self.press_on(slots, Verb::Resolve).await?,
-            Intent::SilenceCreate => Command::Silence {
-                alert: self.meant(slots).await?.id,
-                duration_seconds: slots.duration_seconds.unwrap_or(USUAL_SILENCE),
-            },
+            Intent::SilenceCreate => self.silence_said(slots, text).await?,
             Intent::SilenceList => Command::ListSilences,
-            Intent::SilenceRemove => Command::RemoveSilence {
-                alert: self.meant(slots).await?.id,
-            },
+            Intent::SilenceRemove => self.unsilence_said(slots, text, now).await?,
             Intent::ApprovalsList => Command::ListApprovals,
             Intent::ApprovalDecide => self.decision(slots).await?,
             Intent::EmergencyStop => Command::EmergencyStop { reason: None },
@@ -153,7 +153,7 @@ impl Desk {
     }
 
     /// The alert that the words name: by number, by job, or the only one there is.
-    async fn meant(&self, slots: &Slots) -> Result<Alert, Box<Answer>> {
+    pub(super) async fn meant(&self, slots: &Slots) -> Result<Alert, Box<Answer>> {
         if let Some(number) = slots
             .incident
             .as_ref()
@@ -177,7 +177,7 @@ impl Desk {
             return Err(Box::new(problem(
                 Outcome::Invalid,
                 "I can do this for one alert at a time, not for a whole project or service yet.",
-                "Name an alert, for example `silence #12 for 4 hours`; `list alerts` shows them.",
+                "Name an alert, for example `ack #12`; `list alerts` shows them.",
             )));
         }
         let filter = AlertFilter {
@@ -454,6 +454,18 @@ fn describe(command: &Command) -> String {
                 "silence this alert for {}",
                 length(i64::try_from(*duration_seconds).unwrap_or(i64::MAX))
             )
+        }
+        Command::SilenceWhere {
+            matchers,
+            duration_seconds,
+            ..
+        } => format!(
+            "silence {} for {}",
+            quoted(matchers),
+            length(i64::try_from(*duration_seconds).unwrap_or(i64::MAX))
+        ),
+        Command::RemoveSilence { alert } if alert.starts_with('S') => {
+            format!("end silence {alert}")
         }
         Command::RemoveSilence { .. } => "end the silence of this alert".to_owned(),
         Command::Press {

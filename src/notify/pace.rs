@@ -110,15 +110,26 @@ mod tests {
         let edits: Vec<_> = (0..5)
             .map(|_| {
                 let pace = pace.clone();
-                tokio::spawn(async move { pace.turn("C1", Later, PATIENT).await.map(|()| start.elapsed()) })
+                tokio::spawn(async move {
+                    pace.turn("C1", Later, PATIENT)
+                        .await
+                        .map(|()| start.elapsed())
+                })
             })
             .collect();
         tokio::time::sleep(Duration::from_millis(500)).await;
-        pace.turn("C1", News, PATIENT).await.expect("its turn comes");
+        pace.turn("C1", News, PATIENT)
+            .await
+            .expect("its turn comes");
         assert_eq!(start.elapsed(), SECOND);
         let mut times = Vec::new();
         for edit in edits {
-            times.push(edit.await.expect("no panic").expect("its turn comes").as_secs());
+            times.push(
+                edit.await
+                    .expect("no panic")
+                    .expect("its turn comes")
+                    .as_secs(),
+            );
         }
         times.sort_unstable();
         assert_eq!(times, [0, 2, 3, 4, 5], "each has a turn of its own");

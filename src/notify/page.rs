@@ -15,7 +15,8 @@ use super::view::Views;
 use super::worker::{Again, Handled, back_off, store_fault, turn, work};
 use super::{Page, Subject};
 use crate::alert::effects::notes;
-use crate::alert::lifecycle::Note;
+use crate::alert::lifecycle::{Event, Note};
+use crate::alert::service::{AlertError, Alerts};
 use crate::alert::settings::Settings as AlertSettings;
 use crate::alert::{Alert, AlertState, GroupKey, Severity};
 use crate::chat::alert::{GroupView, common_cause};
@@ -180,7 +181,7 @@ struct Inner {
     pace: Pace,
     owner: String,
     /// Where people are told that PagerDuty cannot be.
-    told: AlertSettings,
+    alerts: Alerts,
 }
 
 enum Fault {
@@ -207,6 +208,7 @@ impl Pager {
         owner: &str,
     ) -> Self {
         let owner = format!("{owner}/pagerduty");
+        let alerts = Alerts::new(store.clone(), settings.clone());
         Self {
             inner: Arc::new(Inner {
                 store,
@@ -215,7 +217,7 @@ impl Pager {
                 page_from: settings.page_from,
                 pace: Pace::new(BETWEEN),
                 owner,
-                told: settings.clone(),
+                alerts,
             }),
         }
     }
@@ -327,16 +329,28 @@ impl Inner {
         let now = Timestamp::now();
         let about = match subject {
             Subject::Alert(id) => self.store.alert(id).await?,
-            Subject::Group(id) => self.store.group_members(id).await?.into_iter().next(),
+            Subject::Group(id) => {
+                let mut members = self.store.group_members(id).await?;
+                members.sort_by_key(|alert| alert.state == AlertState::Resolved);
+                members.into_iter().next()
+            }
         };
         let Some(alert) = about else {
             return Ok(());
         };
         let mut tx = self.store.begin().await?;
+        // Before the page's own row, as everywhere.
+        tx.lock_alerts().await?;
         let since = why.is_some().then_some(now);
         if tx.note_paging_trouble(&subject.key(), since).await? {
-            for effect in notes(subject, &alert, &Note::Paging { why }, &self.told, now) {
+            let note = Note::Paging { why: why.clone() };
+            for effect in notes(subject, &alert, &note, self.alerts.settings(), now) {
                 tx.add_effect(&effect, now).await?;
+            }
+            let event = Event::PagingTroubled { why };
+            match self.alerts.apply(&mut tx, &alert.id, event, now).await {
+                Ok(_) | Err(AlertError::NotFound(_)) => {}
+                Err(AlertError::Store(fault)) => return Err(fault),
             }
         }
         tx.commit().await

@@ -371,11 +371,14 @@ impl Inner {
                 Err(Fault::TooEarly)
             };
         };
-        let (Some(channel), Some(thread)) = (parent.channel, parent.ts) else {
-            return Err(Fault::TooEarly);
-        };
         let Some(alert) = self.store.alert(&wanted.alert_id).await? else {
             return self.finish(effect).await;
+        };
+        if wanted.destination == Destination::SlackWebhook {
+            return self.note_by_webhook(effect, &alert, &wanted.note).await;
+        }
+        let (Some(channel), Some(thread)) = (parent.channel, parent.ts) else {
+            return Err(Fault::TooEarly);
         };
         let key = format!("note:{}", effect.id);
         let past = if wanted.note == Note::Diagnosed {
@@ -421,6 +424,24 @@ impl Inner {
             .await?;
         tx.finish_effect(effect, &self.owner, now).await?;
         Ok(tx.commit().await?)
+    }
+
+    /// A webhook has no threads: what is said is a message of its own.
+    async fn note_by_webhook(
+        &self,
+        effect: &Effect,
+        alert: &Alert,
+        note: &Note,
+    ) -> Result<(), Fault> {
+        let destination = Destination::SlackWebhook.key();
+        self.ready(&destination, Urgency::News).await?;
+        let card = note_card(alert, note, &[]);
+        match self.client.post_webhook(&card).await {
+            Err(SlackError::BadBlocks { .. }) => self.client.post_webhook(&bare(&card)).await,
+            result => result,
+        }
+        .map_err(|fault| self.heard(&destination, fault))?;
+        self.finish(effect).await
     }
 
     async fn post_part(

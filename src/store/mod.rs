@@ -17,6 +17,7 @@ mod pending_command;
 mod replica;
 mod retention;
 mod setting;
+mod silence;
 mod similar;
 
 use std::str::FromStr;
@@ -57,6 +58,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         include_str!("../../migrations/0007_replica.sql"),
     ),
     (8, "gate", include_str!("../../migrations/0008_gate.sql")),
+    (
+        11,
+        "silence",
+        include_str!("../../migrations/0011_silence.sql"),
+    ),
 ];
 
 /// Readers beside the one SQLite writer: the page, the API and workers seldom read at once.

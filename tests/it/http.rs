@@ -237,6 +237,21 @@ async fn without_a_secret_only_this_machine_under_its_own_names_is_answered() {
             [("host", "localhost"), ("forwarded", "for=10.0.0.9")],
         ),
         (LOCAL, [("host", "localhost"), ("via", "1.1 proxy")]),
+        (
+            LOCAL,
+            [("host", "localhost"), ("x-forwarded-proto", "https")],
+        ),
+        (
+            LOCAL,
+            [
+                ("host", "127.0.0.1:8000"),
+                ("x-envoy-peer-metadata-id", "a"),
+            ],
+        ),
+        (
+            LOCAL,
+            [("host", "localhost"), ("cf-connecting-ip", "10.0.0.9")],
+        ),
     ] {
         for path in [
             "/api/v1/overview",
@@ -821,6 +836,26 @@ pub async fn read_until(stream: &mut reqwest::Response, heard: &mut String, want
 }
 
 #[tokio::test]
+async fn a_proxy_that_tells_nothing_of_itself_is_known_by_its_old_protocol() {
+    let bot = open().await;
+    let asked = || {
+        request(
+            "GET",
+            "/api/v1/overview",
+            LOCAL,
+            &[("host", "127.0.0.1:8000")],
+            "",
+        )
+    };
+    let mut old = asked();
+    *old.version_mut() = axum::http::Version::HTTP_10;
+    let (status, detail) = problem(bot.send(old).await).await;
+    assert_eq!(status, 403);
+    assert!(detail.contains("through a proxy"), "{detail}");
+    assert_eq!(bot.status(asked()).await, StatusCode::OK);
+}
+
+#[tokio::test]
 async fn silences_are_the_desks_and_need_an_operator() {
     let bot = open().await;
     let wanted = json!({ "alert": 17, "duration_seconds": 7_200 });
@@ -844,8 +879,32 @@ async fn silences_are_the_desks_and_need_an_operator() {
             },
         ]
     );
+    let fits = json!({ "matchers": ["project=ml", "job=~t.*"], "duration_seconds": 60, "reason": "moving" });
+    assert_eq!(
+        bot.status(post("/api/v1/silences", &fits)).await,
+        StatusCode::OK
+    );
+    let removal = request("DELETE", "/api/v1/silences/S3", LOCAL, &[], "");
+    assert_eq!(bot.status(removal).await, StatusCode::OK);
+    assert_eq!(
+        bot.commands()[3..],
+        [
+            Command::SilenceWhere {
+                matchers: vec!["project=ml".parse().unwrap(), "job=~t.*".parse().unwrap()],
+                duration_seconds: 60,
+                reason: Some("moving".to_owned()),
+            },
+            Command::RemoveSilence {
+                alert: "S3".to_owned()
+            },
+        ]
+    );
     for wrong in [
         json!({ "alert": 17, "duration_seconds": 0 }),
+        json!({ "duration_seconds": 60 }),
+        json!({ "matchers": [], "duration_seconds": 60 }),
+        json!({ "matchers": ["team=ml"], "duration_seconds": 60 }),
+        json!({ "alert": 17, "matchers": ["job=a"], "duration_seconds": 60 }),
         json!({ "alert": 17, "duration_seconds": -1 }),
         json!({ "alert": 17 }),
         json!({ "alert": 17, "duration_seconds": 60, "until": "tomorrow" }),

@@ -7,7 +7,9 @@ use nightbell::alert::AlertState;
 use nightbell::alert::Severity;
 use nightbell::alert::service::Alerts;
 use nightbell::alert::settings::{Settings as AlertSettings, SeverityRule};
+use nightbell::chat::alert::card;
 use nightbell::chat::slack::client::{Settings as ClientSettings, SlackClient};
+use nightbell::chat::terminal;
 use nightbell::detect::FailureClass;
 use nightbell::notify::Destination;
 use nightbell::notify::page::Pager;
@@ -58,6 +60,10 @@ fn delivery_that_awaits(
 }
 
 fn pager(db: &TestDatabase, duty: &FakePagerDuty) -> Pager {
+    pager_of(&alerts(&db.store), db, duty)
+}
+
+fn pager_of(alerts: &Alerts, db: &TestDatabase, duty: &FakePagerDuty) -> Pager {
     let settings = PagerSettings {
         events_url: duty.url.clone(),
         routing_key: SecretString::from(ROUTING_KEY),
@@ -69,7 +75,7 @@ fn pager(db: &TestDatabase, duty: &FakePagerDuty) -> Pager {
         db.store.clone(),
         client,
         Views::new(db.store.clone(), None),
-        alerts(&db.store).settings(),
+        alerts.settings(),
         "test",
     )
 }
@@ -655,6 +661,68 @@ async fn while_pagerduty_is_away_slack_says_once_that_nobody_is_woken_and_once_t
         slack.messages()
     );
     assert_eq!(slack.calls("chat.postMessage"), 3);
+}
+
+#[tokio::test]
+async fn that_nobody_is_woken_is_told_where_only_a_webhook_or_only_the_console_is_set() {
+    for destinations in [
+        vec![Destination::Console, Destination::PagerDuty],
+        vec![
+            Destination::Console,
+            Destination::SlackWebhook,
+            Destination::PagerDuty,
+        ],
+    ] {
+        let has_webhook = destinations.contains(&Destination::SlackWebhook);
+        let db = sqlite().await;
+        let alerts = Alerts::new(
+            db.store.clone(),
+            AlertSettings {
+                destinations,
+                ..AlertSettings::default()
+            },
+        );
+        let (slack, duty) = (FakeSlack::start().await, FakePagerDuty::start().await);
+        let delivery = delivery(&db, &slack);
+        let pager = pager_of(&alerts, &db, &duty);
+        // It refuses the key.
+        duty.fail(PagerFault::Status(403));
+        let failing = kubernetes("train", "u1", vec![crashed("Error", 5)]);
+        let opened = ingest(&alerts, &[failing], 10).await;
+        let views = Views::new(db.store.clone(), None);
+        let shown = async || {
+            let alert = alerts.get(&opened[0]).await.expect("there");
+            let view = views.alert(alert).await.expect("a view");
+            terminal::text(&card(&view))
+        };
+        let posts = || {
+            let posts = slack.webhook_posts();
+            posts.iter().map(ToString::to_string).collect::<String>()
+        };
+        deliver(&delivery).await;
+        page(&pager).await;
+        deliver(&delivery).await;
+        assert!(
+            shown().await.contains("Nobody is woken"),
+            "{}",
+            shown().await
+        );
+        assert_eq!(
+            posts().matches("Could not page about train").count() > 0,
+            has_webhook,
+            "{}",
+            posts()
+        );
+
+        hurry(&db).await;
+        page(&pager).await;
+        deliver(&delivery).await;
+        assert_eq!(duty.account().pages.len(), 1);
+        assert!(!shown().await.contains("Nobody is woken"));
+        assert_eq!(posts().contains("PagerDuty takes pages again"), has_webhook);
+        let expected = if has_webhook { 3 } else { 0 };
+        assert_eq!(slack.webhook_posts().len(), expected, "{}", posts());
+    }
 }
 
 #[tokio::test]

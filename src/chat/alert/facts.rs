@@ -149,6 +149,13 @@ pub(super) fn small_print(alert: &Alert, to: &[Link]) -> Vec<Span> {
     if let Some(until) = alert.silenced_until {
         parts.push(format!("silenced until {}", time(until)));
     }
+    if let Some(cover) = &alert.covered {
+        parts.push(format!(
+            "silenced by {} until {}",
+            cover.by,
+            time(cover.until)
+        ));
+    }
     if let Some(resolved) = alert.resolved {
         parts.push(format!("resolved {}", time(resolved)));
     }

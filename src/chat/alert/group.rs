@@ -3,7 +3,7 @@
 use super::facts::links;
 use super::proposal::{decision, proposal};
 use super::words::{PROSE, TITLE, VALUE, counted, plain, time};
-use super::{AlertView, GroupView, top};
+use super::{AlertView, GroupView, top, unpaged};
 use crate::alert::{Alert, AlertState, GroupKey, Severity};
 use crate::chat::card::{Block, Button, ButtonStyle, Card, Press, Tone, Verb};
 use crate::notify::Subject;
@@ -54,6 +54,7 @@ pub fn group_card(view: &GroupView) -> Card {
         )],
     });
     let shown: Vec<&&AlertView> = open.iter().chain(&over).take(MEMBERS).collect();
+    blocks.extend(open.iter().find_map(|member| unpaged(&member.alert)));
     blocks.push(Block::Table {
         header: ["#", "Job", "Project", "Failure", "State"]
             .map(str::to_owned)
@@ -106,7 +107,9 @@ pub fn group_card(view: &GroupView) -> Card {
 }
 
 fn row(alert: &Alert) -> Vec<String> {
+    let is_silent = alert.silenced_until.is_some() || alert.covered.is_some();
     let state = match (alert.state, &alert.resolution) {
+        (AlertState::Open, _) if is_silent => "silenced",
         (AlertState::Open, _) => "open",
         (AlertState::Acknowledged, _) => "acknowledged",
         (AlertState::Mitigating, _) => "being repaired",
@@ -147,7 +150,7 @@ fn for_all(view: &GroupView, open: &[&AlertView]) -> Vec<Button> {
     }
     if open
         .iter()
-        .any(|member| member.alert.silenced_until.is_none())
+        .any(|member| member.alert.silenced_until.is_none() && member.alert.covered.is_none())
     {
         verbs.push((Verb::Silence1h, "Silence all 1h"));
         verbs.push((Verb::Silence4h, "Silence all 4h"));

@@ -90,6 +90,7 @@ pub fn card(view: &AlertView) -> Card {
             spans: vec![bold("Action:"), plain(&format!(" {note}"), PROSE)],
         });
     }
+    blocks.extend(unpaged(alert));
     blocks.push(Block::Context {
         spans: small_print(alert, &view.links),
     });
@@ -195,6 +196,20 @@ fn advice(diagnosis: &Diagnosis) -> Option<Block> {
     })
 }
 
+/// That nobody is woken, though somebody should be.
+fn unpaged(alert: &Alert) -> Option<Block> {
+    let why = alert.paging_trouble.as_ref()?;
+    (alert.state != AlertState::Resolved).then(|| Block::Text {
+        spans: vec![
+            bold("Nobody is woken:"),
+            plain(
+                &format!(" {why}. It is tried again until PagerDuty takes it."),
+                PROSE,
+            ),
+        ],
+    })
+}
+
 fn buttons(alert: &Alert) -> Vec<Button> {
     let mut verbs = Vec::new();
     if alert.state == AlertState::Open {
@@ -202,7 +217,7 @@ fn buttons(alert: &Alert) -> Vec<Button> {
     }
     if alert.state != AlertState::Resolved {
         verbs.push((Verb::Resolve, "Resolve"));
-        if alert.silenced_until.is_none() {
+        if alert.silenced_until.is_none() && alert.covered.is_none() {
             verbs.push((Verb::Silence1h, "Silence 1h"));
             verbs.push((Verb::Silence4h, "Silence 4h"));
             verbs.push((Verb::Silence1d, "Silence 1d"));

@@ -46,6 +46,8 @@ pub(super) fn alert() -> Alert {
         images: Vec::new(),
         acknowledged_by: None,
         silenced_until: None,
+        covered: None,
+        paging_trouble: None,
         group_id: None,
         diagnosis: None,
         approval_id: None,

@@ -46,8 +46,13 @@ pub(in crate::http) struct AlertSummary {
     resolved: Option<Timestamp>,
     resolution: Option<String>,
     acknowledged_by: Option<String>,
+    /// The end of a silence of this alert alone, or of what covers it.
     #[schema(value_type = Option<String>)]
     silenced_until: Option<Timestamp>,
+    /// The silence or maintenance window that covers it: `silence S3`.
+    silenced_by: Option<String>,
+    /// Why PagerDuty cannot be told of it for now: nobody is woken.
+    paging_trouble: Option<String>,
     /// Title of the root cause, once there is a diagnosis.
     cause: Option<String>,
     /// Observations folded into it.
@@ -83,7 +88,11 @@ impl From<Alert> for AlertSummary {
             resolved: alert.resolved,
             resolution: alert.resolution,
             acknowledged_by: alert.acknowledged_by,
-            silenced_until: alert.silenced_until,
+            silenced_until: alert
+                .silenced_until
+                .max(alert.covered.as_ref().map(|cover| cover.until)),
+            silenced_by: alert.covered.map(|cover| cover.by),
+            paging_trouble: alert.paging_trouble,
             cause,
             count: alert.count,
             pods_failing: alert.pods_failing,

@@ -37,7 +37,7 @@ pub(super) fn routes() -> Router<Shared> {
         .route("/alerts/{number}/silence", post(alerts::silence))
         .route("/incidents", get(alerts::incidents))
         .route("/silences", get(silences::list).post(silences::create))
-        .route("/silences/{number}", delete(silences::remove))
+        .route("/silences/{id}", delete(silences::remove))
         .route("/jobs", get(jobs::list))
         .route("/jobs/{namespace}/{name}", get(jobs::show))
         .route("/jobs/{namespace}/{name}/logs", get(jobs::logs))

@@ -145,7 +145,13 @@ function alertRow(a) {
   const tone = a.severity === "critical" || a.severity === "high" ? "bad" : "warning";
   return el("div", "item",
     el("div", "", el("span", `tag ${tone}`, a.severity), " ", link),
-    el("div", "meta", `${[a.project || a.namespace, a.state].filter(Boolean).join(" · ")} · `, when(a.opened), a.cause ? ` · ${a.cause}` : ""));
+    el("div", "meta", `${[a.project || a.namespace, a.state, silence(a)].filter(Boolean).join(" · ")} · `, when(a.opened), a.cause ? ` · ${a.cause}` : ""));
+}
+
+/** That nobody is told of an alert now, and why. */
+function silence(alert) {
+  const silent = alert.state !== "resolved" && alert.silenced_until && new Date(alert.silenced_until) > new Date();
+  return silent ? ["silenced", alert.silenced_by].filter(Boolean).join(" by ") : "";
 }
 
 // ---- alerts: the messages as any surface shows them ----
