@@ -8,6 +8,7 @@ use clap::Parser;
 use nightbell::app::{self, demo::Demo};
 use nightbell::cli::{self, Cli, Runners};
 use nightbell::config::Config;
+use nightbell::supervisor::Stop;
 use nightbell::telemetry::{self, Console};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -61,13 +62,13 @@ async fn demo() -> anyhow::Result<()> {
 }
 
 /// Completes at SIGTERM or Ctrl-C.
-fn asked_to_stop() -> anyhow::Result<impl Future<Output = ()>> {
+fn asked_to_stop() -> anyhow::Result<Stop> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for Ctrl-C")?;
-    Ok(async move {
+    Ok(Box::pin(async move {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
-    })
+    }))
 }

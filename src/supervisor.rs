@@ -2,6 +2,7 @@
 //! process ends with an error so that Kubernetes starts it again.
 
 use std::future::Future;
+use std::pin::Pin;
 use std::time::Duration;
 
 use tokio::task::{self, JoinSet};
@@ -24,6 +25,10 @@ pub enum TaskError {
     #[error("task {name} panicked")]
     Panicked { name: &'static str },
 }
+
+/// Completes when the program is asked to stop. Boxed, so that the whole program is compiled once, here, not anew for
+/// each kind of future a caller has.
+pub type Stop = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// The name of a task and how it ended.
 type Outcome = (&'static str, Result<(), anyhow::Error>);
@@ -51,6 +56,14 @@ impl Supervisor {
     where
         F: Future<Output = Result<(), anyhow::Error>> + Send + 'static,
     {
+        self.spawn_boxed(name, Box::pin(task));
+    }
+
+    fn spawn_boxed(
+        &mut self,
+        name: &'static str,
+        task: Pin<Box<dyn Future<Output = Result<(), anyhow::Error>> + Send>>,
+    ) {
         let handle = self.tasks.spawn(async move { (name, task.await) });
         self.names.insert(handle.id(), name);
     }
@@ -59,7 +72,7 @@ impl Supervisor {
     ///
     /// # Errors
     /// When a task ended though it was not asked to.
-    pub async fn run(mut self, stop: impl Future<Output = ()>) -> Result<(), TaskError> {
+    pub async fn run(mut self, stop: Stop) -> Result<(), TaskError> {
         let outcome = tokio::select! {
             () = stop => {
                 info!("stopping");
@@ -135,7 +148,7 @@ mod tests {
             stopped.send(()).ok();
             Ok(())
         });
-        let outcome = supervisor.run(std::future::pending()).await;
+        let outcome = supervisor.run(Box::pin(std::future::pending())).await;
         assert!(matches!(
             outcome,
             Err(TaskError::EndedEarly { name: "poller" })
@@ -150,7 +163,7 @@ mod tests {
     async fn a_panic_is_a_fault_too() {
         let mut supervisor = Supervisor::new();
         supervisor.spawn("fragile", async { panic!("a bug") });
-        let outcome = supervisor.run(std::future::pending()).await;
+        let outcome = supervisor.run(Box::pin(std::future::pending())).await;
         assert!(matches!(
             outcome,
             Err(TaskError::Panicked { name: "fragile" })
@@ -162,7 +175,7 @@ mod tests {
         let mut supervisor = Supervisor::new();
         supervisor.spawn("stubborn", std::future::pending());
         let began = tokio::time::Instant::now();
-        let outcome = supervisor.run(std::future::ready(())).await;
+        let outcome = supervisor.run(Box::pin(std::future::ready(()))).await;
         assert!(outcome.is_ok());
         assert_eq!(began.elapsed(), GRACE);
     }

@@ -1,7 +1,6 @@
 //! `nightbell demo`: the same bot on the simulated estate, with nothing to install or configure.
 
 use std::collections::BTreeMap;
-use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
@@ -12,6 +11,7 @@ use tokio::net::TcpListener;
 use crate::config::Config;
 use crate::demo::{self, DemoServers};
 use crate::store::new_id;
+use crate::supervisor::Stop;
 
 /// Shorter waits than in life: a newcomer should see the whole story within a minute or two.
 const SETTINGS: &str = "
@@ -113,11 +113,7 @@ impl Demo {
     ///
     /// # Errors
     /// As [`super::run`].
-    pub async fn run(
-        self,
-        listener: TcpListener,
-        stop: impl Future<Output = ()>,
-    ) -> anyhow::Result<()> {
+    pub async fn run(self, listener: TcpListener, stop: Stop) -> anyhow::Result<()> {
         let outcome = super::run(self.config, true, listener, stop).await;
         self.servers.shut_down().await;
         // What is left in a temporary folder does no harm.

@@ -4,7 +4,6 @@ pub mod alone;
 pub mod connect;
 pub mod demo;
 
-use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -43,7 +42,7 @@ use crate::notify::view::Views;
 use crate::notify::{self, Destination};
 use crate::safety::Safety;
 use crate::store::{Store, new_id};
-use crate::supervisor::Supervisor;
+use crate::supervisor::{Stop, Supervisor};
 use crate::telemetry::STARTUP;
 use crate::watch::control::{MonitoringControl, Projects};
 use crate::watch::pipeline::Pipeline;
@@ -75,7 +74,7 @@ pub async fn run(
     config: Config,
     demo: bool,
     listener: TcpListener,
-    stop: impl Future<Output = ()>,
+    stop: Stop,
 ) -> anyhow::Result<()> {
     let began = Timestamp::now();
     for note in &config.notes {

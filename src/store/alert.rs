@@ -1,7 +1,6 @@
 //! Alerts, groups of alerts, and the timeline of each.
 
 use jiff::Timestamp;
-use sqlx::FromRow;
 
 use super::{Result, Store, Tx, decode, encode, new_id, on_read, on_tx};
 use crate::alert::lifecycle::EventKind;
@@ -42,18 +41,20 @@ impl Default for AlertFilter {
     }
 }
 
-#[derive(FromRow)]
-struct Body {
-    id: String,
-    body: String,
+row! {
+    struct Body {
+        id: String,
+        body: String,
+    }
 }
 
-#[derive(FromRow)]
-struct TimelineRow {
-    at_ms: i64,
-    kind: String,
-    actor: Option<String>,
-    note: String,
+row! {
+    struct TimelineRow {
+        at_ms: i64,
+        kind: String,
+        actor: Option<String>,
+        note: String,
+    }
 }
 
 fn alerts(rows: Vec<Body>) -> Result<Vec<Alert>> {

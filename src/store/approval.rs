@@ -1,32 +1,32 @@
 //! Approvals: saved with what they ask, decided once.
 
 use jiff::Timestamp;
-use sqlx::FromRow;
 
 use super::{
     Result, Store, Tx, decode, encode, instant, instant_option, name_of, named, on_read, on_tx,
 };
 use crate::safety::{Approval, ApprovalState, Scope};
 
-#[derive(FromRow)]
-struct Row {
-    id: String,
-    number: i64,
-    alert_id: Option<String>,
-    spec: String,
-    digest: String,
-    scope: String,
-    severity: String,
-    reason: String,
-    impact: String,
-    requested_by: String,
-    requested_ms: i64,
-    expires_ms: i64,
-    state: String,
-    decided_by: Option<String>,
-    decided_ms: Option<i64>,
-    deny_reason: Option<String>,
-    dry_run: bool,
+row! {
+    struct Row {
+        id: String,
+        number: i64,
+        alert_id: Option<String>,
+        spec: String,
+        digest: String,
+        scope: String,
+        severity: String,
+        reason: String,
+        impact: String,
+        requested_by: String,
+        requested_ms: i64,
+        expires_ms: i64,
+        state: String,
+        decided_by: Option<String>,
+        decided_ms: Option<i64>,
+        deny_reason: Option<String>,
+        dry_run: bool,
+    }
 }
 
 impl Row {

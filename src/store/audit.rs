@@ -1,21 +1,21 @@
 //! The audit: appended inside the transaction that it tells of; never changed.
 
 use jiff::Timestamp;
-use sqlx::FromRow;
 
 use super::{Result, Store, Tx, decode, encode, instant, name_of, named, on_read, on_tx};
 use crate::safety::audit::{self, AuditEntry, NewEntry};
 
-#[derive(FromRow)]
-struct Row {
-    seq: i64,
-    at_ms: i64,
-    kind: String,
-    actor: String,
-    subject: String,
-    content: String,
-    previous: String,
-    hash: String,
+row! {
+    struct Row {
+        seq: i64,
+        at_ms: i64,
+        kind: String,
+        actor: String,
+        subject: String,
+        content: String,
+        previous: String,
+        hash: String,
+    }
 }
 
 impl Row {
@@ -42,14 +42,15 @@ impl Row {
     }
 }
 
-/// Where the chain ends, as kept apart from the entries.
-#[derive(Clone, Debug, PartialEq, Eq, FromRow)]
-pub struct AuditHead {
-    /// Number of the last entry ever appended.
-    #[sqlx(rename = "value")]
-    pub seq: i64,
-    /// Its hash; `None` if it was appended before hashes were kept here.
-    pub hash: Option<String>,
+row! {
+    /// Where the chain ends, as kept apart from the entries.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct AuditHead {
+        /// Number of the last entry ever appended.
+        pub seq: i64,
+        /// Its hash; `None` if it was appended before hashes were kept here.
+        pub hash: Option<String>,
+    }
 }
 
 /// A row of the audit as a check reads it.
@@ -65,7 +66,7 @@ impl Tx {
     /// before the commit: two transactions that take rows in different orders would wait for each other.
     pub async fn append_audit(&mut self, entry: &NewEntry, now: Timestamp) -> Result<()> {
         let head: AuditHead = on_tx!(self, conn => {
-            sqlx::query_as("update gate set value = value + 1 where name = 'audit' returning value, hash")
+            sqlx::query_as("update gate set value = value + 1 where name = 'audit' returning value as seq, hash")
                 .fetch_one(conn).await
         })?;
         let seq = head.seq;
@@ -134,7 +135,7 @@ impl Store {
     /// Where the chain ends, kept apart from the entries, so that a cut-off or rewritten end shows.
     pub async fn audit_head(&self) -> Result<AuditHead> {
         Ok(on_read!(self, pool => {
-            sqlx::query_as("select value, hash from gate where name = 'audit'").fetch_one(pool).await
+            sqlx::query_as("select value as seq, hash from gate where name = 'audit'").fetch_one(pool).await
         })?)
     }
 

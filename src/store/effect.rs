@@ -2,7 +2,6 @@
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
-use sqlx::FromRow;
 
 use super::{Result, Store, StoreError, Tx, new_id, on_read, on_tx, sql_lock};
 
@@ -63,19 +62,21 @@ pub struct NewEffect {
     pub due: Timestamp,
 }
 
-/// A claimed effect.
-#[derive(Clone, Debug, FromRow)]
-pub struct Effect {
-    pub id: String,
-    pub lane: String,
-    /// JSON of the kind's payload.
-    pub payload: String,
-    pub generation: i64,
-    /// How often it was claimed, this time included. More than one: an earlier attempt failed or died.
-    pub attempts: i64,
-    /// How often it failed since it last succeeded. An attempt whose process died is none.
-    pub failures: i64,
-    pub created_ms: i64,
+row! {
+    /// A claimed effect.
+    #[derive(Clone, Debug)]
+    pub struct Effect {
+        pub id: String,
+        pub lane: String,
+        /// JSON of the kind's payload.
+        pub payload: String,
+        pub generation: i64,
+        /// How often it was claimed, this time included. More than one: an earlier attempt failed or died.
+        pub attempts: i64,
+        /// How often it failed since it last succeeded. An attempt whose process died is none.
+        pub failures: i64,
+        pub created_ms: i64,
+    }
 }
 
 impl Effect {

@@ -1,29 +1,29 @@
 //! Executions: what was permitted, started and answered; what the limits count.
 
 use jiff::Timestamp;
-use sqlx::FromRow;
 
 use super::{
     Result, Store, Tx, decode, encode, instant, instant_option, name_of, named, on_read, on_tx,
 };
 use crate::safety::{Execution, ExecutionState, Scope};
 
-#[derive(FromRow)]
-struct Row {
-    id: String,
-    approval_id: Option<String>,
-    alert_id: Option<String>,
-    spec: String,
-    digest: String,
-    scope: String,
-    state: String,
-    dry_run: bool,
-    run_by: String,
-    created_ms: i64,
-    started_ms: Option<i64>,
-    ended_ms: Option<i64>,
-    answer: Option<String>,
-    verification: Option<String>,
+row! {
+    struct Row {
+        id: String,
+        approval_id: Option<String>,
+        alert_id: Option<String>,
+        spec: String,
+        digest: String,
+        scope: String,
+        state: String,
+        dry_run: bool,
+        run_by: String,
+        created_ms: i64,
+        started_ms: Option<i64>,
+        ended_ms: Option<i64>,
+        answer: Option<String>,
+        verification: Option<String>,
+    }
 }
 
 impl Row {

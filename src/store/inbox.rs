@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Serialize, de::DeserializeOwned};
-use sqlx::{AssertSqlSafe, FromRow};
+use sqlx::AssertSqlSafe;
 
 use super::{EffectKind, Result, Store, StoreError, Tx, new_id, on_read, on_tx};
 
@@ -41,14 +41,16 @@ pub enum Recorded {
     Replayed,
 }
 
-/// A recorded delivery.
-#[derive(Clone, Debug, FromRow)]
-pub struct InboxRow {
-    pub id: String,
-    pub kind: String,
-    pub payload: String,
-    pub received_ms: i64,
-    answer: Option<String>,
+row! {
+    /// A recorded delivery.
+    #[derive(Clone, Debug)]
+    pub struct InboxRow {
+        pub id: String,
+        pub kind: String,
+        pub payload: String,
+        pub received_ms: i64,
+        answer: Option<String>,
+    }
 }
 
 impl InboxRow {

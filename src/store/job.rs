@@ -1,17 +1,17 @@
 //! Durable identity of the jobs that ever alerted.
 
 use jiff::Timestamp;
-use sqlx::FromRow;
 
 use super::{Result, Store, Tx, new_id, on_read, on_tx};
 use crate::alert::identity::{Alias, Candidate, Identity, other_view};
 
-#[derive(FromRow)]
-struct CandidateRow {
-    id: String,
-    cluster: String,
-    created_ms: i64,
-    being_repaired: bool,
+row! {
+    struct CandidateRow {
+        id: String,
+        cluster: String,
+        created_ms: i64,
+        being_repaired: bool,
+    }
 }
 
 impl Tx {

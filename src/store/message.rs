@@ -1,38 +1,43 @@
 //! What was told where: messages in chat, and what PagerDuty heard last.
 
 use jiff::Timestamp;
-use sqlx::FromRow;
 
 use super::{Result, Store, Tx, on_read, on_tx};
 
-/// A message about a subject at one destination.
-#[derive(Clone, Debug, PartialEq, Eq, FromRow)]
-pub struct Message {
-    /// Where it really is: Slack's answer may name another channel than was asked for.
-    pub channel: Option<String>,
-    /// Slack's key of the message within its channel; never a number.
-    pub ts: Option<String>,
-    /// Digest of what is shown.
-    pub digest: Option<String>,
-    /// When a post began whose outcome is not known yet.
-    pub attempt_ms: Option<i64>,
-    pub posted_ms: Option<i64>,
+row! {
+    /// A message about a subject at one destination.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Message {
+        /// Where it really is: Slack's answer may name another channel than was asked for.
+        pub channel: Option<String>,
+        /// Slack's key of the message within its channel; never a number.
+        pub ts: Option<String>,
+        /// Digest of what is shown.
+        pub digest: Option<String>,
+        /// When a post began whose outcome is not known yet.
+        pub attempt_ms: Option<i64>,
+        pub posted_ms: Option<i64>,
+    }
 }
 
-/// What PagerDuty was told last about a subject.
-#[derive(Clone, Debug, PartialEq, Eq, FromRow)]
-pub struct PageRow {
-    pub dedup_key: String,
-    pub state: String,
-    pub episode: i64,
+row! {
+    /// What PagerDuty was told last about a subject.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct PageRow {
+        pub dedup_key: String,
+        pub state: String,
+        pub episode: i64,
+    }
 }
 
-/// A page with the subject it is about.
-#[derive(Clone, Debug, PartialEq, Eq, FromRow)]
-pub struct MemberPage {
-    pub subject: String,
-    pub dedup_key: String,
-    pub state: String,
+row! {
+    /// A page with the subject it is about.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct MemberPage {
+        pub subject: String,
+        pub dedup_key: String,
+        pub state: String,
+    }
 }
 
 impl Store {

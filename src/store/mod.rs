@@ -4,6 +4,32 @@
 //! text. SQLite has one writer connection and a read pool, because a deferred transaction that reads and then writes
 //! can fail at once with `SQLITE_BUSY`.
 
+/// A struct that a row of a query becomes, column by column of its fields' names. The library's derive does the same, and
+/// compiles SQLite and the whole library a second time for the build.
+macro_rules! row {
+    (
+        $(#[$about:meta])*
+        $visible:vis struct $name:ident {
+            $($(#[$field_about:meta])* $field_visible:vis $field:ident: $type:ty),* $(,)?
+        }
+    ) => {
+        $(#[$about])*
+        $visible struct $name {
+            $($(#[$field_about])* $field_visible $field: $type),*
+        }
+
+        impl<'r, R: sqlx::Row> sqlx::FromRow<'r, R> for $name
+        where
+            &'static str: sqlx::ColumnIndex<R>,
+            $($type: sqlx::Decode<'r, R::Database> + sqlx::Type<R::Database>),*
+        {
+            fn from_row(row: &'r R) -> sqlx::Result<Self> {
+                Ok(Self { $($field: row.try_get(stringify!($field))?),* })
+            }
+        }
+    };
+}
+
 mod alert;
 mod approval;
 mod audit;

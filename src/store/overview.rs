@@ -1,28 +1,29 @@
 //! Reads that go across families or page through them: what the API and the live page ask for.
 
-use sqlx::FromRow;
-
 use super::{Result, Store, decode, name_of, on_read};
 use crate::alert::Alert;
 use crate::safety::{Approval, ApprovalState};
 
-/// What changes whenever there is something new to show. Reading it costs a few index look-ups.
-#[derive(Clone, Debug, Default, PartialEq, Eq, FromRow)]
-pub struct Pulse {
-    /// Newest entry of any alert's timeline.
-    pub alerts: Option<String>,
-    /// When an open alert changed last, in any way: what is folded into an alert makes no entry.
-    pub changed_ms: Option<i64>,
-    /// Newest effect: a message to send, a page, an action.
-    pub effects: Option<String>,
-    /// Last entry of the audit: approvals, actions, the kill switch.
-    pub audit: i64,
+row! {
+    /// What changes whenever there is something new to show. Reading it costs a few index look-ups.
+    #[derive(Clone, Debug, Default, PartialEq, Eq)]
+    pub struct Pulse {
+        /// Newest entry of any alert's timeline.
+        pub alerts: Option<String>,
+        /// When an open alert changed last, in any way: what is folded into an alert makes no entry.
+        pub changed_ms: Option<i64>,
+        /// Newest effect: a message to send, a page, an action.
+        pub effects: Option<String>,
+        /// Last entry of the audit: approvals, actions, the kill switch.
+        pub audit: i64,
+    }
 }
 
-#[derive(FromRow)]
-struct Body {
-    id: String,
-    body: String,
+row! {
+    struct Body {
+        id: String,
+        body: String,
+    }
 }
 
 impl Store {

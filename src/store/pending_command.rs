@@ -21,11 +21,12 @@ pub enum Taken<T> {
     Unknown,
 }
 
-#[derive(sqlx::FromRow)]
-struct Row {
-    asker: String,
-    expires_ms: i64,
-    taken_ms: Option<i64>,
+row! {
+    struct Row {
+        asker: String,
+        expires_ms: i64,
+        taken_ms: Option<i64>,
+    }
 }
 
 impl Store {
