@@ -1,15 +1,15 @@
 //! Silences by labels.
 
 use jiff::Timestamp;
-use sqlx::FromRow;
 
 use super::{Result, Store, Tx, decode, encode, on_read, on_tx};
 use crate::alert::silence::Silence;
 
-#[derive(FromRow)]
-struct Row {
-    number: i64,
-    body: String,
+row! {
+    struct Row {
+        number: i64,
+        body: String,
+    }
 }
 
 fn silences(rows: Vec<Row>) -> Result<Vec<Silence>> {
