@@ -3,7 +3,8 @@
 //! Reading order is the life of a failure: [`estate`] (the vocabulary), [`watch`] (sources become observations),
 //! [`detect`] (observations become symptoms), [`alert`] (one alert per job and failure), [`diagnose`] (why),
 //! [`safety`] and [`action`] (what may be done about it, and doing it), [`notify`] and [`chat`] (telling people),
-//! [`desk`] (answering them). [`redact`] is what all text passes on its way out; [`store`] is the only room that knows SQL; [`app`] wires the rooms together.
+//! [`desk`] (answering them). [`redact`] is what all text passes on its way out; [`store`] is the only room that knows SQL; [`app`] wires
+//! the rooms together, and [`program`] starts them.
 
 pub mod action;
 pub mod alert;
@@ -19,6 +20,7 @@ pub mod diagnose;
 pub mod estate;
 pub mod http;
 pub mod notify;
+pub mod program;
 pub mod redact;
 pub mod runbook;
 pub mod safety;

@@ -108,7 +108,7 @@ pub enum Command {
 
 type Run<In, Out> = Box<dyn FnOnce(In) -> BoxFuture<'static, anyhow::Result<Out>> + Send>;
 
-/// What this room does not do itself: it is handed in by `main`.
+/// What this room does not do itself: it is handed in by `program`.
 pub struct Runners {
     /// Runs until it is told to stop.
     pub serve: Run<Config, ()>,
