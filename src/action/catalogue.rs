@@ -3,11 +3,15 @@
 //! The gate, the policy, the runbooks, the command line and the documentation all read this table, so that an action is
 //! described once. A new action is one variant, one row, and its call in the file of its system.
 
+mod kubernetes;
+mod runai;
+
 use std::fmt;
+use std::sync::LazyLock;
 
 use serde::{Deserialize, Serialize};
 
-use super::parameters::Parameter;
+use super::parameters::{Parameter, Shape};
 use crate::alert::Severity;
 
 /// The actions of the catalogue. The serialized name is the one in contracts, runbooks and audit.
@@ -30,6 +34,23 @@ pub enum ActionKind {
     RunaiRestart,
     CordonNode,
     UncordonNode,
+    /// No new pods on a node, and those on it evicted one by one.
+    DrainNode,
+    /// Another number of replicas of a Deployment or StatefulSet.
+    Scale,
+    /// Back to the template of an earlier revision.
+    RolloutUndo,
+    SetImage,
+    /// Memory and CPU of a container: limits and requests.
+    PatchResources,
+    /// Delays and thresholds of a container's probe.
+    PatchProbes,
+    DeleteJob,
+    /// A pod that no Service sends traffic to, though it runs on.
+    TakeOutOfTraffic,
+    PutIntoTraffic,
+    /// One of the allowed commands in a container, its output kept as evidence.
+    RunDiagnostic,
 }
 
 /// The system whose objects an action changes.
@@ -38,10 +59,38 @@ pub enum ActionKind {
 pub enum System {
     Kubernetes,
     Runai,
+    /// Containers of a Docker engine.
+    Docker,
+    /// Sessions and tables of a PostgreSQL that is not nightbell's own.
+    Postgres,
+    Redis,
+    Memcached,
+    /// Folders that hold caches, by their configured names.
+    Files,
+    Airflow,
+    /// HTTP calls, by their configured names.
+    Http,
+    /// Commands on nightbell's own machine, by their configured names.
+    Command,
+}
+
+/// What an action takes out of service while it is carried out: what the blast radius is measured by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Takes {
+    /// Nothing: it adds, lets go on, or keeps only what is new away.
+    Nothing,
+    /// One of a service's instances: a pod, a container.
+    Instance,
+    /// One of a pool's nodes.
+    Node,
+    /// The workload or service as a whole. Whether that takes healthy instances is for the policy to judge.
+    Whole,
+    /// As many instances as [`crate::safety::Scope::touched`] says: it depends on the parameters and on what runs.
+    Counted,
 }
 
 /// One row of the catalogue.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Entry {
     pub kind: ActionKind,
     /// The name in contracts, runbooks and audit.
@@ -60,8 +109,30 @@ pub struct Entry {
     pub restarts: bool,
     /// Whether it takes a whole workload, service or node, so that its effect should be seen before the next one.
     pub major: bool,
+    pub takes: Takes,
+    /// Whether it changes what a repository describes, so that Argo CD or Flux would change it back.
+    pub rewrites: bool,
     /// The action that takes it back, where there is one.
     pub inverse: Option<ActionKind>,
+}
+
+/// A parameter that may be left out.
+const fn optional(name: &'static str, shape: Shape, about: &'static str) -> Parameter {
+    Parameter {
+        name,
+        shape,
+        required: false,
+        about,
+    }
+}
+
+const fn required(name: &'static str, shape: Shape, about: &'static str) -> Parameter {
+    Parameter {
+        name,
+        shape,
+        required: true,
+        about,
+    }
 }
 
 impl Entry {
@@ -78,105 +149,18 @@ impl Entry {
             asks: None,
             restarts: false,
             major: false,
+            takes: Takes::Whole,
+            rewrites: false,
             inverse: None,
         }
     }
 }
 
-const SUSPENDING: &str = "suspending ends every pod of the workload";
-const SHARED_NODE: &str = "a node serves more than this job";
-
-static CATALOGUE: [Entry; 11] = {
-    use ActionKind as A;
-    use System::{Kubernetes, Runai};
-    [
-        Entry {
-            objects: &["Pod"],
-            // The controller makes another at once.
-            risk: Severity::Low,
-            restarts: true,
-            ..Entry::of(A::DeletePod, "delete_pod", "delete pod", Kubernetes)
-        },
-        Entry {
-            objects: &["Deployment", "StatefulSet", "DaemonSet"],
-            // Pods are replaced one by one behind their probes.
-            risk: Severity::Low,
-            restarts: true,
-            major: true,
-            ..Entry::of(
-                A::RolloutRestart,
-                "rollout_restart",
-                "restart the rollout of",
-                Kubernetes,
-            )
-        },
-        Entry {
-            objects: &["Job"],
-            risk: Severity::High,
-            asks: Some(SUSPENDING),
-            major: true,
-            inverse: Some(A::ResumeJob),
-            ..Entry::of(A::SuspendJob, "suspend_job", "suspend", Kubernetes)
-        },
-        Entry {
-            objects: &["Job"],
-            inverse: Some(A::SuspendJob),
-            ..Entry::of(A::ResumeJob, "resume_job", "resume", Kubernetes)
-        },
-        Entry {
-            objects: &["Job"],
-            restarts: true,
-            major: true,
-            ..Entry::of(
-                A::RecreateJob,
-                "recreate_job",
-                "delete and re-create",
-                Kubernetes,
-            )
-        },
-        Entry {
-            risk: Severity::High,
-            asks: Some(SUSPENDING),
-            major: true,
-            inverse: Some(A::RunaiResume),
-            ..Entry::of(A::RunaiSuspend, "runai_suspend", "suspend", Runai)
-        },
-        Entry {
-            inverse: Some(A::RunaiSuspend),
-            ..Entry::of(A::RunaiResume, "runai_resume", "resume", Runai)
-        },
-        Entry {
-            risk: Severity::Critical,
-            asks: Some("deleting a workload cannot be undone"),
-            major: true,
-            ..Entry::of(A::RunaiDelete, "runai_delete", "delete", Runai)
-        },
-        Entry {
-            restarts: true,
-            major: true,
-            ..Entry::of(
-                A::RunaiRestart,
-                "runai_restart",
-                "suspend and resume",
-                Runai,
-            )
-        },
-        Entry {
-            objects: &["Node"],
-            risk: Severity::High,
-            asks: Some(SHARED_NODE),
-            major: true,
-            inverse: Some(A::UncordonNode),
-            ..Entry::of(A::CordonNode, "cordon_node", "cordon", Kubernetes)
-        },
-        Entry {
-            objects: &["Node"],
-            asks: Some(SHARED_NODE),
-            inverse: Some(A::CordonNode),
-            ..Entry::of(A::UncordonNode, "uncordon_node", "uncordon", Kubernetes)
-        },
-    ]
-};
+static CATALOGUE: LazyLock<Vec<Entry>> = LazyLock::new(|| {
+    let mut all = Vec::from(kubernetes::ROWS);
+    all.extend(runai::ROWS);
+    all
+});
 
 /// All rows, in the order in which they are shown.
 #[must_use]
@@ -232,6 +216,12 @@ impl ActionKind {
         self.entry().major
     }
 
+    /// Whether it acts on a kind of Kubernetes object.
+    #[must_use]
+    pub fn acts_on(self, object: &str) -> bool {
+        self.entry().objects.contains(&object)
+    }
+
     pub(crate) fn is_runai(self) -> bool {
         self.entry().system == System::Runai
     }
@@ -243,11 +233,38 @@ impl fmt::Display for ActionKind {
     }
 }
 
+impl System {
+    /// The name in lock keys and in the serialized form.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Kubernetes => "kubernetes",
+            Self::Runai => "runai",
+            Self::Docker => "docker",
+            Self::Postgres => "postgres",
+            Self::Redis => "redis",
+            Self::Memcached => "memcached",
+            Self::Files => "files",
+            Self::Airflow => "airflow",
+            Self::Http => "http",
+            Self::Command => "command",
+        }
+    }
+}
+
 impl fmt::Display for System {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Kubernetes => "Kubernetes",
             Self::Runai => "Run:AI",
+            Self::Docker => "Docker",
+            Self::Postgres => "PostgreSQL",
+            Self::Redis => "Redis",
+            Self::Memcached => "memcached",
+            Self::Files => "files",
+            Self::Airflow => "Airflow",
+            Self::Http => "HTTP",
+            Self::Command => "command",
         })
     }
 }

@@ -292,7 +292,12 @@ impl Executor {
             dry_run = permit.dry_run(),
             "executing: {spec}"
         );
-        let prepared = match timeout(self.settings.timeout, self.systems.prepare(&permit)).await {
+        let prepared = match timeout(
+            self.settings.timeout,
+            self.systems.prepare(&spec, permit.for_cause()),
+        )
+        .await
+        {
             Ok(Ok(prepared)) => prepared,
             Ok(Err(ActionError::Changed(why))) => {
                 return Answered::Withdrawn(format!("not done: {why}"));
@@ -316,7 +321,11 @@ impl Executor {
             return answered;
         }
         let left = self.settings.timeout.saturating_sub(clock.since.elapsed());
-        match timeout(left, self.systems.carry_out(&self.safety, permit, prepared)).await {
+        let until = tokio::time::Instant::now() + left;
+        let call = self
+            .systems
+            .carry_out(&self.safety, permit, prepared, until);
+        match timeout(left, call).await {
             Ok(Ok(answer)) => Answered::Accepted(answer),
             Ok(Err(ActionError::Changed(why))) => Answered::Withdrawn(format!("not done: {why}")),
             Ok(Err(ActionError::Refused(why))) => Answered::Failed(why),

@@ -1,19 +1,32 @@
 //! Acting on Kubernetes objects. Each write names the uid it is meant for, was rehearsed by the server, and is sent once.
 
+mod change;
+mod diagnostic;
+mod drain;
+mod owner;
+mod template;
+mod traffic;
+mod undo;
+
+use std::fmt;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Node, Pod};
-use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, Preconditions};
+use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, Preconditions, PropagationPolicy};
 use serde_json::{Value, json};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
-use super::systems::{ActionError, Call as AnyCall, Prepared, nothing_sent, sent};
-use super::{ActionKind, Target, recreate};
-use crate::safety::Permit;
-use crate::watch::kubernetes::client::ClusterClient;
+use super::systems::{ActionError, Call as AnyCall, Prepared, Seen, nothing_sent, sent};
+use super::{ActionKind, ActionSpec, Target, recreate};
+use crate::safety::{Permit, Safety};
+use crate::watch::kubernetes::client::{ClusterClient, KubeError};
+use change::{Change, Form};
+pub use diagnostic::Diagnostics;
+pub use owner::{Owner, managed_by};
+pub(super) use template::container;
 
 /// One fixed name, so that the server can tell what we own.
 const MANAGER: &str = "nightbell";
@@ -26,13 +39,38 @@ pub(super) enum Call {
     Delete {
         object: Object,
         uid: String,
+        /// Whether what belongs to the object goes first.
+        foreground: bool,
     },
-    Patch {
-        object: Object,
-        body: Value,
-        strategic: bool,
-    },
+    Change(Box<Change>),
     Recreate(Box<recreate::Plan>),
+    Drain(Box<drain::Plan>),
+    Diagnostic(diagnostic::Plan),
+}
+
+fn call(call: Call) -> AnyCall {
+    AnyCall::Kubernetes(call)
+}
+
+/// Nothing was called, for this reason.
+pub(super) fn refused(why: impl fmt::Display) -> ActionError {
+    ActionError::Refused(format!("nothing was done: {why}"))
+}
+
+fn no_answer() -> ActionError {
+    refused(format!(
+        "the cluster did not answer within {} s",
+        CALL_TIMEOUT.as_secs()
+    ))
+}
+
+fn patched(what: String, memory: Option<Value>, change: Change) -> Prepared {
+    Prepared {
+        impact: Vec::new(),
+        what,
+        memory,
+        call: call(Call::Change(Box::new(change))),
+    }
 }
 
 /// An object by kind and name, in a form that keeps fields this program does not know.
@@ -72,8 +110,60 @@ impl Object {
         }
     }
 
-    async fn read(&self, cluster: &ClusterClient) -> Result<DynamicObject, ActionError> {
+    pub(super) async fn read(&self, cluster: &ClusterClient) -> Result<DynamicObject, ActionError> {
         rehearse(self.api(cluster).get(&self.name)).await
+    }
+
+    /// `namespace/name`, or the name alone where there is no namespace.
+    fn path(&self) -> String {
+        if self.namespace.is_empty() {
+            self.name.clone()
+        } else {
+            format!("{}/{}", self.namespace, self.name)
+        }
+    }
+
+    /// What nightbell must be allowed to do to it: verb, group and resource.
+    fn permissions(&self, kind: ActionKind) -> Vec<(&'static str, &'static str, String)> {
+        let (group, resource) = self.resource();
+        let own = |verb| (verb, group, resource.to_owned());
+        match kind {
+            ActionKind::DeletePod | ActionKind::DeleteJob => vec![own("delete")],
+            ActionKind::RecreateJob => vec![own("delete"), own("create")],
+            ActionKind::Scale => vec![("patch", group, format!("{resource}/scale"))],
+            ActionKind::DrainNode => vec![own("patch"), ("create", "", "pods/eviction".to_owned())],
+            ActionKind::RunDiagnostic => vec![("create", "", "pods/exec".to_owned())],
+            _ => vec![own("patch")],
+        }
+    }
+}
+
+impl fmt::Display for Object {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.kind, self.path())
+    }
+}
+
+impl Object {
+    /// The object that an action is meant for.
+    ///
+    /// # Panics
+    /// Never: callers chose by the target.
+    pub(super) fn of(target: &Target) -> Self {
+        let Target::Kubernetes {
+            namespace,
+            kind,
+            name,
+            ..
+        } = target
+        else {
+            unreachable!("the caller chose by the target");
+        };
+        Self {
+            kind: kind.clone(),
+            namespace: namespace.clone(),
+            name: name.clone(),
+        }
     }
 }
 
@@ -84,52 +174,33 @@ pub(super) async fn rehearse<T>(
     match timeout(CALL_TIMEOUT, call).await {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(error)) => Err(nothing_sent(error)),
-        Err(_) => Err(ActionError::Refused(format!(
-            "nothing was done: the cluster did not answer within {} s",
-            CALL_TIMEOUT.as_secs()
-        ))),
+        Err(_) => Err(no_answer()),
     }
 }
 
 pub(super) async fn prepare(
     cluster: &ClusterClient,
-    permit: &Permit,
+    spec: &ActionSpec,
+    for_cause: bool,
+    diagnostics: &Diagnostics,
 ) -> Result<Prepared, ActionError> {
-    let spec = permit.spec();
-    let Target::Kubernetes {
-        namespace,
-        kind,
-        name,
-        uid,
-        ..
-    } = &spec.target
-    else {
-        unreachable!("the caller chose by the target");
-    };
-    let object = Object {
-        kind: kind.clone(),
-        namespace: namespace.clone(),
-        name: name.clone(),
-    };
-    let verbs: &[&str] = match spec.kind {
-        ActionKind::DeletePod => &["delete"],
-        ActionKind::RecreateJob => &["delete", "create"],
-        _ => &["patch"],
-    };
-    for verb in verbs {
-        let (group, resource) = object.resource();
+    let object = Object::of(&spec.target);
+    for (verb, group, resource) in object.permissions(spec.kind) {
         let allowed = cluster
-            .can_i(verb, group, resource, namespace)
+            .can_i(verb, group, &resource, &object.namespace)
             .await
             .map_err(nothing_sent)?;
         if !allowed {
-            return Err(ActionError::Refused(format!(
-                "nothing was done: the cluster does not let nightbell {verb} {resource} there"
+            return Err(refused(format!(
+                "the cluster does not let nightbell {verb} {resource} there"
             )));
         }
     }
     let live = object.read(cluster).await?;
     let live_uid = live.metadata.uid.clone().unwrap_or_default();
+    let Target::Kubernetes { uid, .. } = &spec.target else {
+        unreachable!("the object was made of it");
+    };
     if uid.as_ref().is_some_and(|uid| *uid != live_uid) {
         return Err(ActionError::Changed(format!(
             "{} was made anew since this was proposed",
@@ -142,35 +213,33 @@ pub(super) async fn prepare(
             spec.target
         )));
     }
-    if permit.for_cause()
-        && let Some(why) = recovered(spec.kind, &live.data)
-    {
+    if for_cause && let Some(why) = recovered(spec.kind, &live.data) {
         return Err(ActionError::Changed(why.to_owned()));
     }
 
-    let at = Timestamp::now();
     match spec.kind {
         ActionKind::DeletePod => prepare_delete(cluster, object, live, live_uid).await,
+        ActionKind::DeleteJob => prepare_delete_job(cluster, object, &live, live_uid).await,
         ActionKind::RecreateJob => {
             recreate::prepare(cluster, object, &live, spec.avoid_node.as_deref()).await
         }
         ActionKind::RolloutRestart => {
             check_rolls(&live.data)?;
+            let at = Timestamp::now();
             let annotations = json!({"kubectl.kubernetes.io/restartedAt": at.to_string()});
             let body = json!({"metadata": {"uid": live_uid}, "spec": {"template": {"metadata": {"annotations": annotations}}}});
-            let mut prepared = prepare_patch(cluster, object, body, true).await?;
+            let mut prepared = prepare_patch(cluster, object, body, Form::Strategic).await?;
             prepared.memory = Some(json!({"restarted_at": at.to_string()}));
             Ok(prepared)
         }
+        ActionKind::Scale => template::prepare_scale(cluster, object, &live, spec).await,
+        ActionKind::SetImage | ActionKind::PatchResources | ActionKind::PatchProbes => {
+            template::prepare_container(cluster, object, &live, spec).await
+        }
+        ActionKind::RolloutUndo => undo::prepare(cluster, object, &live, spec).await,
         ActionKind::SuspendJob | ActionKind::ResumeJob => {
             let suspend = spec.kind == ActionKind::SuspendJob;
-            if live
-                .data
-                .pointer("/spec/suspend")
-                .and_then(Value::as_bool)
-                .unwrap_or(false)
-                == suspend
-            {
+            if flag(&live.data, "/spec/suspend") == suspend {
                 let state = if suspend {
                     "suspended already"
                 } else {
@@ -179,17 +248,11 @@ pub(super) async fn prepare(
                 return Err(ActionError::Changed(format!("it is {state}")));
             }
             let body = json!({"metadata": {"uid": live_uid}, "spec": {"suspend": suspend}});
-            prepare_patch(cluster, object, body, false).await
+            prepare_patch(cluster, object, body, Form::Merge).await
         }
         ActionKind::CordonNode | ActionKind::UncordonNode => {
             let cordon = spec.kind == ActionKind::CordonNode;
-            if live
-                .data
-                .pointer("/spec/unschedulable")
-                .and_then(Value::as_bool)
-                .unwrap_or(false)
-                == cordon
-            {
+            if flag(&live.data, "/spec/unschedulable") == cordon {
                 let state = if cordon {
                     "takes no new pods already"
                 } else {
@@ -198,15 +261,21 @@ pub(super) async fn prepare(
                 return Err(ActionError::Changed(format!("the node {state}")));
             }
             let body = json!({"metadata": {"uid": live_uid}, "spec": {"unschedulable": cordon}});
-            prepare_patch(cluster, object, body, false).await
+            prepare_patch(cluster, object, body, Form::Merge).await
         }
-        ActionKind::RunaiSuspend
-        | ActionKind::RunaiResume
-        | ActionKind::RunaiDelete
-        | ActionKind::RunaiRestart => {
-            unreachable!("an action that does not fit its target is never permitted")
+        ActionKind::DrainNode => drain::prepare(cluster, object, &live, spec).await,
+        ActionKind::TakeOutOfTraffic | ActionKind::PutIntoTraffic => {
+            traffic::prepare(cluster, object, &live, spec).await
         }
+        ActionKind::RunDiagnostic => diagnostic::prepare(diagnostics, object, &live, spec),
+        _ => unreachable!("an action that does not fit its target is not valid"),
     }
+}
+
+fn flag(live: &Value, pointer: &str) -> bool {
+    live.pointer(pointer)
+        .and_then(Value::as_bool)
+        .unwrap_or(false)
 }
 
 /// Why a failed target needs no repair any more.
@@ -224,14 +293,8 @@ fn recovered(kind: ActionKind, live: &Value) -> Option<&'static str> {
         ActionKind::RecreateJob | ActionKind::SuspendJob => {
             holds("Complete").then_some("the Job has completed")
         }
-        ActionKind::RolloutRestart
-        | ActionKind::ResumeJob
-        | ActionKind::RunaiSuspend
-        | ActionKind::RunaiResume
-        | ActionKind::RunaiDelete
-        | ActionKind::RunaiRestart
-        | ActionKind::CordonNode
-        | ActionKind::UncordonNode => None,
+        // Of the others nothing in the object itself says that it is well.
+        _ => None,
     }
 }
 
@@ -278,14 +341,39 @@ async fn prepare_delete(
     )
     .await?;
     Ok(Prepared {
-        what: format!(
-            "DELETE pod {}/{} with uid {uid}",
-            object.namespace, object.name
-        ),
+        impact: Vec::new(),
+        what: format!("DELETE pod {} with uid {uid}", object.path()),
         memory: Some(
             json!({"owner_uid": owner.uid, "owner": format!("{} {}", owner.kind, owner.name)}),
         ),
-        call: AnyCall::Kubernetes(Call::Delete { object, uid }),
+        call: call(Call::Delete {
+            object,
+            uid,
+            foreground: false,
+        }),
+    })
+}
+
+/// A Job goes with its pods. Its manifest is kept, so that a person can make it again.
+async fn prepare_delete_job(
+    cluster: &ClusterClient,
+    object: Object,
+    live: &DynamicObject,
+    uid: String,
+) -> Result<Prepared, ActionError> {
+    owner::check_free(&object, live)?;
+    let mut parameters = delete_params(&uid).dry_run();
+    parameters.propagation_policy = Some(PropagationPolicy::Foreground);
+    rehearse(object.api(cluster).delete(&object.name, &parameters)).await?;
+    Ok(Prepared {
+        impact: Vec::new(),
+        what: format!("DELETE job {} with uid {uid} and its pods", object.path()),
+        memory: recreate::manifest(live, None).map(|manifest| json!({"manifest": manifest})),
+        call: call(Call::Delete {
+            object,
+            uid,
+            foreground: true,
+        }),
     })
 }
 
@@ -293,80 +381,74 @@ async fn prepare_patch(
     cluster: &ClusterClient,
     object: Object,
     body: Value,
-    strategic: bool,
+    form: Form,
 ) -> Result<Prepared, ActionError> {
-    let params = patch_params().dry_run();
-    rehearse(
-        object
-            .api(cluster)
-            .patch(&object.name, &params, &patch(&body, strategic)),
-    )
-    .await?;
-    Ok(Prepared {
-        what: format!(
-            "PATCH {} {} with {body}",
-            object.kind.to_lowercase(),
-            path(&object)
-        ),
-        memory: None,
-        call: AnyCall::Kubernetes(Call::Patch {
-            object,
-            body,
-            strategic,
-        }),
-    })
+    let mut change = Change {
+        object,
+        subresource: None,
+        form,
+        body,
+        pin: None,
+    };
+    change.rehearse(cluster).await?;
+    Ok(patched(change.told(), None, change))
 }
 
-pub(super) async fn carry_out(cluster: &ClusterClient, call: Call) -> Result<String, ActionError> {
+/// Makes the last call. What takes several steps ends by itself shortly before `until`.
+pub(super) async fn carry_out(
+    cluster: &ClusterClient,
+    safety: &Safety,
+    permit: &Permit,
+    call: Call,
+    until: Instant,
+) -> Result<String, ActionError> {
     match call {
-        Call::Delete { object, uid } => {
-            object
-                .api(cluster)
-                .delete(&object.name, &delete_params(&uid))
-                .await
-                .map_err(sent)?;
-            Ok(format!("the cluster accepted to delete {}", path(&object)))
-        }
-        Call::Patch {
+        Call::Delete {
             object,
-            body,
-            strategic,
+            uid,
+            foreground,
         } => {
+            let mut parameters = delete_params(&uid);
+            if foreground {
+                parameters.propagation_policy = Some(PropagationPolicy::Foreground);
+            }
             object
                 .api(cluster)
-                .patch(&object.name, &patch_params(), &patch(&body, strategic))
+                .delete(&object.name, &parameters)
                 .await
                 .map_err(sent)?;
+            Ok(format!("the cluster accepted to delete {}", object.path()))
+        }
+        Call::Change(mut change) => {
+            change.make(cluster).await?;
             Ok(format!(
                 "the cluster accepted the change of {}",
-                path(&object)
+                change.object.path()
             ))
         }
         Call::Recreate(plan) => recreate::carry_out(cluster, *plan).await,
+        Call::Drain(plan) => drain::carry_out(cluster, safety, permit, *plan, until).await,
+        Call::Diagnostic(plan) => diagnostic::carry_out(cluster, safety, permit, plan, until).await,
     }
 }
 
-fn path(object: &Object) -> String {
-    if object.namespace.is_empty() {
-        object.name.clone()
-    } else {
-        format!("{}/{}", object.namespace, object.name)
-    }
+/// What is seen by those who did it, of the kinds that a look at the object alone does not tell.
+pub(super) async fn observe_drain(
+    cluster: &ClusterClient,
+    node: &str,
+    memory: Option<&Value>,
+) -> Result<Seen, KubeError> {
+    drain::observe(cluster, node, memory).await
 }
 
-fn patch(body: &Value, strategic: bool) -> Patch<&Value> {
-    if strategic {
-        Patch::Strategic(body)
-    } else {
-        Patch::Merge(body)
-    }
-}
-
-fn patch_params() -> PatchParams {
-    PatchParams {
-        field_manager: Some(MANAGER.to_owned()),
-        ..PatchParams::default()
-    }
+pub(super) async fn observe_traffic(
+    cluster: &ClusterClient,
+    object: &Object,
+    live: &DynamicObject,
+    kind: ActionKind,
+    memory: Option<&Value>,
+) -> Result<Seen, KubeError> {
+    traffic::observe(cluster, object, live, kind, memory).await
 }
 
 fn delete_params(uid: &str) -> DeleteParams {

@@ -7,7 +7,9 @@ mod catalogue;
 pub mod executor;
 mod kubernetes;
 pub mod parameters;
+pub mod plan;
 mod recreate;
+pub mod request;
 mod runai;
 pub mod systems;
 mod target;
@@ -15,9 +17,12 @@ mod watch_target;
 
 use serde::{Deserialize, Serialize};
 
-pub use catalogue::{ActionKind, Entry, System, catalogue};
+pub use catalogue::{ActionKind, Entry, System, Takes, catalogue};
 pub use executor::{Executor, Report, Settings};
+pub use kubernetes::{Diagnostics, Owner, managed_by};
 pub use parameters::Parameters;
+pub use plan::Plan;
+pub use request::{ActionRequest, Unresolved};
 pub use systems::Systems;
 pub use target::InvalidAction;
 
@@ -32,6 +37,36 @@ pub struct ActionSpec {
     /// Node to keep off, for restarts after a node's fault.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub avoid_node: Option<String>,
+}
+
+/// The action that takes an execution back: its kind and parameters as they were noted before the call where they depend on
+/// what was there, else the inverse of its kind on the same target. `None` where there is none.
+#[must_use]
+pub fn inverse(spec: &ActionSpec, memory: Option<&serde_json::Value>) -> Option<ActionSpec> {
+    #[derive(Deserialize)]
+    struct Noted {
+        kind: ActionKind,
+        #[serde(default)]
+        parameters: Parameters,
+    }
+    let noted = memory
+        .and_then(|memory| memory.get("inverse"))
+        .and_then(|noted| Noted::deserialize(noted).ok());
+    let plain = || {
+        let kind = spec.kind.entry().inverse?;
+        // What needs parameters cannot be taken back without having noted them.
+        kind.entry().parameters.is_empty().then(|| Noted {
+            kind,
+            parameters: Parameters::default(),
+        })
+    };
+    let noted = noted.or_else(plain)?;
+    Some(ActionSpec {
+        kind: noted.kind,
+        target: spec.target.clone(),
+        parameters: noted.parameters,
+        avoid_node: None,
+    })
 }
 
 /// What an action acts on. `uid` is the precondition: a reborn object is not hit.
@@ -50,5 +85,14 @@ pub enum Target {
         name: String,
         project: String,
         kind: String,
+    },
+    /// In any other system: a container, a table, a DAG, or something configured under a name.
+    Named {
+        of: System,
+        /// The configured name, or the object's name in that system.
+        name: String,
+        /// The precondition where the system has one, such as a container's id.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        uid: Option<String>,
     },
 }

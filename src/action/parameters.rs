@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 pub struct Parameters(Map<String, Value>);
 
 /// One parameter that an action takes.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Parameter {
     pub name: &'static str,
     pub shape: Shape,
@@ -38,6 +38,8 @@ pub enum Shape {
     Flag,
     /// A Kubernetes quantity above zero, such as `512Mi`, `4Gi`, `500m` or `2`.
     Quantity,
+    /// As a quantity, or `none` for no such limit.
+    Limit,
     /// A container image: registry, path, and a tag or digest.
     Image,
     Choice(&'static [&'static str]),
@@ -202,6 +204,7 @@ impl Shape {
             }
             (Self::Flag, Value::Bool(_)) => true,
             (Self::Quantity, Value::String(text)) => is_quantity(text),
+            (Self::Limit, Value::String(text)) => text == "none" || is_quantity(text),
             (Self::Image, Value::String(text)) => is_image(text),
             (Self::Choice(choices), Value::String(text)) => choices.contains(&text.as_str()),
             (Self::Texts { most }, Value::Array(items)) => {
@@ -234,6 +237,7 @@ impl fmt::Display for Shape {
             Self::Integer { least, most } => write!(f, "a whole number from {least} to {most}"),
             Self::Flag => f.write_str("true or false"),
             Self::Quantity => f.write_str("a quantity such as `4Gi` or `500m`"),
+            Self::Limit => f.write_str("a quantity such as `4Gi` or `500m`, or `none`"),
             Self::Image => f.write_str("an image such as `registry.example/team/app:1.2`"),
             Self::Choice(choices) => write!(f, "one of {}", choices.join(", ")),
             Self::Texts { most } => write!(f, "a list of at most {most} texts"),

@@ -77,6 +77,7 @@ pub(super) async fn prepare(
     rehearse(api.delete(&object.name, &delete_params(&uid).dry_run())).await?;
     let memory = json!({"was_uid": uid, "manifest": manifest});
     Ok(Prepared {
+        impact: Vec::new(),
         what: format!(
             "DELETE job {}/{} with uid {uid} and its pods, wait until it is gone, CREATE it anew from its spec{}",
             object.namespace,
@@ -139,7 +140,7 @@ fn delete_params(uid: &str) -> DeleteParams {
 }
 
 /// The Job as somebody would write it: without status and without what the server and the Job controller added.
-fn manifest(live: &DynamicObject, avoid_node: Option<&str>) -> Option<Value> {
+pub(super) fn manifest(live: &DynamicObject, avoid_node: Option<&str>) -> Option<Value> {
     let mut spec = live.data.get("spec")?.clone();
     let fields = spec.as_object_mut()?;
     if fields.get("manualSelector") != Some(&json!(true)) {

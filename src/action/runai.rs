@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use super::systems::{ActionError, Call, Prepared, Seen, sent_to_runai};
-use super::{ActionKind, Target};
+use super::{ActionKind, ActionSpec, Target};
 use crate::estate::Phase;
 use crate::safety::{Permit, Safety};
 use crate::watch::runai::{RunaiClient, RunaiError};
@@ -15,9 +15,8 @@ const PHASE_PAUSE: Duration = Duration::from_secs(2);
 
 pub(super) async fn prepare(
     client: &RunaiClient,
-    permit: &Permit,
+    spec: &ActionSpec,
 ) -> Result<Prepared, ActionError> {
-    let spec = permit.spec();
     let Target::Runai {
         workload_id, name, ..
     } = &spec.target
@@ -76,6 +75,7 @@ pub(super) async fn prepare(
         kind => kind.verb(),
     };
     Ok(Prepared {
+        impact: Vec::new(),
         what: format!(
             "{}: {calls} (workload {workload_id}, kind {}, phase {phase})",
             spec.target, workload.kind
@@ -113,15 +113,7 @@ pub(super) async fn carry_out(
             .await
             .map(|()| "Run:AI accepted to delete it"),
         ActionKind::RunaiRestart => return restart(client, safety, permit, kind, id).await,
-        ActionKind::DeletePod
-        | ActionKind::RolloutRestart
-        | ActionKind::SuspendJob
-        | ActionKind::ResumeJob
-        | ActionKind::RecreateJob
-        | ActionKind::CordonNode
-        | ActionKind::UncordonNode => {
-            unreachable!("an action that does not fit its target is never permitted")
-        }
+        _ => unreachable!("an action that does not fit its target is never permitted"),
     }
     .map(str::to_owned)
     .map_err(|error| sent_to_runai(&error))

@@ -2,17 +2,21 @@
 //! it help (observe).
 
 use serde_json::Value;
+use tokio::time::Instant;
 
-use super::{ActionSpec, Target, kubernetes, runai, watch_target};
+use super::kubernetes::{self, Diagnostics};
+use super::{ActionSpec, Target, runai, watch_target};
 use crate::safety::{Permit, Safety};
 use crate::watch::kubernetes::client::{ClusterClient, Clusters, KubeError};
 use crate::watch::runai::{RunaiClient, RunaiError};
 
 /// Whatever is connected.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Systems {
     pub runai: Option<RunaiClient>,
     pub clusters: Clusters,
+    /// Commands that may be run in containers.
+    pub diagnostics: Diagnostics,
 }
 
 /// Why an action did not happen, by what that means for its record.
@@ -31,6 +35,8 @@ pub enum ActionError {
 pub struct Prepared {
     /// What the last call is, so that a person could make it: the report of a dry run.
     pub what: String,
+    /// What people should know before they say yes, as far as only the system itself tells it.
+    pub impact: Vec<String>,
     /// To be noted durably before the call.
     pub memory: Option<Value>,
     pub(super) call: Call,
@@ -54,8 +60,11 @@ pub enum Seen {
 impl Systems {
     /// Checks everything that can be without changing anything: the target as it is now, permission, a server-side
     /// rehearsal.
-    pub(super) async fn prepare(&self, permit: &Permit) -> Result<Prepared, ActionError> {
-        let spec = permit.spec();
+    pub(super) async fn prepare(
+        &self,
+        spec: &ActionSpec,
+        for_cause: bool,
+    ) -> Result<Prepared, ActionError> {
         spec.validate()
             .map_err(|invalid| ActionError::Refused(invalid.to_string()))?;
         match &spec.target {
@@ -64,31 +73,33 @@ impl Systems {
                 if spec.kind != super::ActionKind::RecreateJob {
                     self.check_avoided_node(spec).await?;
                 }
-                kubernetes::prepare(cluster, permit).await
+                kubernetes::prepare(cluster, spec, for_cause, &self.diagnostics).await
             }
             Target::Runai { .. } => {
                 self.check_avoided_node(spec).await?;
-                runai::prepare(self.runai()?, permit).await
+                runai::prepare(self.runai()?, spec).await
             }
+            Target::Named { of, .. } => Err(ActionError::Refused(format!("{of} is not connected"))),
         }
     }
 
-    /// Makes the call. The permit is spent.
+    /// Makes the call. The permit is spent. What takes several steps ends by itself shortly before `until`.
     pub(super) async fn carry_out(
         &self,
         safety: &Safety,
         permit: Permit,
         prepared: Prepared,
+        until: Instant,
     ) -> Result<String, ActionError> {
         match (&permit.spec().target, prepared.call) {
             (Target::Kubernetes { cluster, .. }, Call::Kubernetes(call)) => {
-                kubernetes::carry_out(self.cluster(cluster)?, call).await
+                kubernetes::carry_out(self.cluster(cluster)?, safety, &permit, call, until).await
             }
             (Target::Runai { .. }, Call::Runai { kind }) => {
                 runai::carry_out(self.runai()?, safety, &permit, &kind).await
             }
-            (Target::Kubernetes { .. }, Call::Runai { .. })
-            | (Target::Runai { .. }, Call::Kubernetes(_)) => {
+            (Target::Kubernetes { .. } | Target::Named { .. }, Call::Runai { .. })
+            | (Target::Runai { .. } | Target::Named { .. }, Call::Kubernetes(_)) => {
                 unreachable!("a call is prepared for the target of its own permit")
             }
         }
@@ -114,6 +125,7 @@ impl Systems {
                     | ActionError::Unknown(why),
                 ) => Err(why),
             },
+            Target::Named { of, .. } => Err(format!("{of} is not connected")),
             Target::Runai { workload_id, .. } => match self.runai() {
                 Ok(client) => runai::observe(client, spec.kind, workload_id).await,
                 Err(
@@ -125,7 +137,7 @@ impl Systems {
         }
     }
 
-    fn cluster(&self, name: &str) -> Result<&ClusterClient, ActionError> {
+    pub(super) fn cluster(&self, name: &str) -> Result<&ClusterClient, ActionError> {
         self.clusters
             .cluster(name)
             .ok_or_else(|| ActionError::Refused(format!("cluster {name} is not connected")))

@@ -10,6 +10,8 @@ use super::{ActionKind, ActionSpec, System, Target};
 pub enum InvalidAction {
     #[error("`{}` is not a Kubernetes {field}", shown(.value))]
     Name { field: &'static str, value: String },
+    #[error("`{}` is not the name of something in {of}", shown(.value))]
+    Named { of: System, value: String },
     #[error("`{}` is not a Run:AI workload id", shown(.value))]
     WorkloadId { value: String },
     #[error("cannot {kind} a {}", shown(.target))]
@@ -36,6 +38,27 @@ impl Target {
                 uid: _,
             } => format!("kubernetes:{cluster}/{namespace}/{kind}/{name}"),
             Self::Runai { workload_id, .. } => format!("runai:{workload_id}"),
+            Self::Named { of, name, uid: _ } => format!("{}:{name}", of.as_str()),
+        }
+    }
+
+    /// The name of what is acted on, without its place.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Kubernetes { name, .. } | Self::Runai { name, .. } | Self::Named { name, .. } => {
+                name
+            }
+        }
+    }
+
+    /// The system that it is an object of.
+    #[must_use]
+    pub fn system(&self) -> System {
+        match self {
+            Self::Kubernetes { .. } => System::Kubernetes,
+            Self::Runai { .. } => System::Runai,
+            Self::Named { of, .. } => *of,
         }
     }
 
@@ -44,7 +67,7 @@ impl Target {
     pub fn cluster(&self) -> Option<&str> {
         match self {
             Self::Kubernetes { cluster, .. } => Some(cluster),
-            Self::Runai { .. } => None,
+            Self::Runai { .. } | Self::Named { .. } => None,
         }
     }
 }
@@ -71,6 +94,7 @@ impl fmt::Display for Target {
                 kind,
                 workload_id: _,
             } => write!(f, "Run:AI {kind} {project}/{name}"),
+            Self::Named { of, name, uid: _ } => write!(f, "{name} ({of})"),
         }
     }
 }
@@ -141,6 +165,26 @@ impl ActionSpec {
                     None => Err(InvalidAction::MissingUid { kind: self.kind }),
                 }
             }
+            Target::Named { of, name, uid } => {
+                if self.kind.entry().system != *of
+                    || matches!(of, System::Kubernetes | System::Runai)
+                {
+                    return Err(InvalidAction::WrongTarget {
+                        kind: self.kind,
+                        target: format!("target of {of}"),
+                    });
+                }
+                if !is_name(name) {
+                    return Err(InvalidAction::Named {
+                        of: *of,
+                        value: name.clone(),
+                    });
+                }
+                match uid {
+                    Some(uid) if !is_uid(uid) => Err(name_error("uid", uid)),
+                    Some(_) | None => Ok(()),
+                }
+            }
             Target::Runai {
                 workload_id, kind, ..
             } => {
@@ -195,6 +239,17 @@ fn is_label(part: &str) -> bool {
     let bytes = part.as_bytes();
     matches!((bytes.first(), bytes.last()), (Some(&a), Some(&z)) if alphanumeric(a) && alphanumeric(z))
         && bytes.iter().all(|&b| alphanumeric(b) || b == b'-')
+}
+
+/// Names of containers, DAGs, tables and configured things: what each of those systems takes, and nothing that could
+/// lead out of a path, a query or a lock key.
+fn is_name(name: &str) -> bool {
+    (1..=250).contains(&name.len())
+        && name.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_')
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'))
+        && !name.contains("..")
 }
 
 /// Uids are UUIDs in practice; the API only promises an opaque text, so only what could leave a path is refused.

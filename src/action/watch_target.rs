@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::kubernetes::Object;
+use super::kubernetes::{self, Object};
 use super::systems::Seen;
 use super::{ActionKind, ActionSpec, Target};
 use crate::estate::Pod;
@@ -24,16 +24,23 @@ pub(super) async fn observe(
     else {
         unreachable!("the caller chose by the target");
     };
-    if spec.kind == ActionKind::DeletePod {
-        return observe_pod(cluster, namespace, name, uid.as_deref(), memory).await;
+    match spec.kind {
+        ActionKind::DeletePod => {
+            return observe_pod(cluster, namespace, name, uid.as_deref(), memory).await;
+        }
+        ActionKind::DrainNode => return kubernetes::observe_drain(cluster, name, memory).await,
+        // What it printed is its whole effect.
+        ActionKind::RunDiagnostic => {
+            return Ok(Seen::Reached("its output is kept".to_owned()));
+        }
+        _ => {}
     }
-    let object = Object {
-        kind: kind.clone(),
-        namespace: namespace.clone(),
-        name: name.clone(),
-    };
+    let object = Object::of(&spec.target);
     let live = match object.api(cluster).get(name).await.map_err(KubeError::from) {
         Ok(live) => live,
+        Err(KubeError::NotFound { .. }) if spec.kind == ActionKind::DeleteJob => {
+            return Ok(Seen::Reached("the Job and its pods are gone".to_owned()));
+        }
         Err(KubeError::NotFound { .. }) => {
             return Ok(Seen::NotYet(format!("{} is gone", spec.target)));
         }
@@ -41,6 +48,21 @@ pub(super) async fn observe(
     };
     let live_uid = live.metadata.uid.as_deref();
     Ok(match spec.kind {
+        ActionKind::DeleteJob if live_uid != uid.as_deref() => {
+            Seen::Reached("the Job is gone; somebody made another of its name".to_owned())
+        }
+        ActionKind::DeleteJob => Seen::NotYet("the Job's pods are still ending".to_owned()),
+        ActionKind::Scale => scaled(kind, live.metadata.generation, &live.data, memory),
+        ActionKind::RolloutUndo
+        | ActionKind::SetImage
+        | ActionKind::PatchResources
+        | ActionKind::PatchProbes => match carries(&live.data, memory) {
+            Some(not) => Seen::NotYet(not),
+            None => rolled(kind, live.metadata.generation, &live.data, None),
+        },
+        ActionKind::TakeOutOfTraffic | ActionKind::PutIntoTraffic => {
+            return kubernetes::observe_traffic(cluster, &object, &live, spec.kind, memory).await;
+        }
         ActionKind::RecreateJob if live_uid == uid.as_deref() => {
             Seen::NotYet("the old Job is still there".to_owned())
         }
@@ -63,13 +85,7 @@ pub(super) async fn observe(
                 told.to_owned(),
             )
         }
-        ActionKind::DeletePod
-        | ActionKind::RunaiSuspend
-        | ActionKind::RunaiResume
-        | ActionKind::RunaiDelete
-        | ActionKind::RunaiRestart => {
-            unreachable!("handled above, or not an action on this target")
-        }
+        _ => unreachable!("handled above, or not an action on this target"),
     })
 }
 
@@ -160,6 +176,57 @@ fn suspended_job(live: &Value) -> Seen {
     seen(
         suspended && active == 0,
         format!("suspended: {suspended}, {active} pods active"),
+    )
+}
+
+/// Why the template is not as it was made, if it is not: somebody, or a controller, changed it again.
+fn carries(live: &Value, memory: Option<&Value>) -> Option<String> {
+    let memory = memory?;
+    if let Some(template) = memory.get("template") {
+        return (live.pointer("/spec/template") != Some(template)).then(|| {
+            "its template is not the one of that revision: somebody changed it since".to_owned()
+        });
+    }
+    let name = memory["container"].as_str()?;
+    let Ok((_, container)) = kubernetes::container(live, Some(name)) else {
+        return Some(format!("it has no container {name} any more"));
+    };
+    for value in memory["carries"].as_array().into_iter().flatten() {
+        let pointer = value[0].as_str().unwrap_or_default();
+        if container.pointer(pointer).unwrap_or(&Value::Null) != &value[1] {
+            return Some(format!(
+                "container {name} has another {} again: somebody changed it since",
+                pointer.trim_start_matches('/')
+            ));
+        }
+    }
+    None
+}
+
+/// Whether there are as many pods as were asked for, and all of them are available.
+fn scaled(kind: &str, generation: Option<i64>, live: &Value, memory: Option<&Value>) -> Seen {
+    let desired = live
+        .pointer("/spec/replicas")
+        .and_then(Value::as_i64)
+        .unwrap_or(1);
+    let wanted = memory.map_or(desired, |memory| count(memory, "/replicas"));
+    if desired != wanted {
+        return Seen::NotYet(format!(
+            "it wants {desired} replicas, not {wanted}: somebody changed it since"
+        ));
+    }
+    if generation.is_none_or(|generation| count(live, "/status/observedGeneration") < generation) {
+        return Seen::NotYet("its controller has not looked at the change yet".to_owned());
+    }
+    let ready = if kind == "Deployment" {
+        count(live, "/status/availableReplicas")
+    } else {
+        count(live, "/status/readyReplicas")
+    };
+    let there = count(live, "/status/replicas");
+    seen(
+        there == wanted && ready >= wanted,
+        format!("{there} of {wanted} replicas are there, {ready} ready"),
     )
 }
 

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use anyhow::Context;
 use jiff::SignedDuration;
 
-use crate::action::executor;
+use crate::action::{Systems, executor};
 use crate::chat::slack::{self, SlackClient};
 use crate::config::Config;
 use crate::http::access::Access;
@@ -94,6 +94,18 @@ impl Connected {
                 .map(|metrics| Prometheus::new(metrics::Settings::new(metrics.endpoint.clone()))),
             absent,
         })
+    }
+}
+
+impl Connected {
+    /// What can be acted on.
+    #[must_use]
+    pub fn systems(&self) -> Systems {
+        Systems {
+            runai: self.runai.clone(),
+            clusters: self.clusters.clone(),
+            ..Systems::default()
+        }
     }
 }
 

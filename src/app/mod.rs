@@ -19,7 +19,6 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::action::executor::{Executor, Report, Reporter};
-use crate::action::systems::Systems;
 use crate::alert;
 use crate::alert::lifecycle::Event;
 use crate::alert::service::{AlertError, Alerts};
@@ -193,6 +192,7 @@ impl Bot {
             sources: sources.clone(),
             alerts: alerts.clone(),
             safety: safety.clone(),
+            systems: connected.systems(),
             views: views.clone(),
             collect: collect(collector.clone()),
             analyze: analyze_with(Arc::clone(&knowledge)),
@@ -376,10 +376,7 @@ impl Bot {
             diagnoser.run(stop).await;
             Ok(())
         });
-        let systems = Systems {
-            runai: self.connected.runai.clone(),
-            clusters: self.connected.clusters.clone(),
-        };
+        let systems = self.connected.systems();
         let executor = Executor::new(
             self.safety.clone(),
             self.store.clone(),

@@ -4,6 +4,7 @@
 //! Exit codes: 0 done; 1 the thing asked about is bad (unhealthy, not found, refused); 2 wrong usage or configuration;
 //! 3 the service could not be reached.
 
+mod actions;
 mod alerts;
 mod approvals;
 mod ask;
@@ -80,6 +81,10 @@ pub enum Command {
     Ask(ask::Ask),
     /// Questions about actions: list them, approve, deny.
     Approvals(approvals::Approvals),
+    /// Actions: list the catalogue and what was done, or ask for one.
+    Actions(actions::Actions),
+    /// Show exactly what one action would do and what each gate would say; nothing is changed.
+    TestAction(actions::TestAction),
     /// Who asked, who decided, what ran: check that nothing was tampered with, or export it.
     Audit(audit::Audit),
     /// Stop all actions, or clear the stop.
@@ -175,6 +180,8 @@ pub async fn run(cli: Cli, runners: Runners) -> ExitCode {
         Command::Troubleshoot(job) => job.run(&global, runners.troubleshoot).await,
         Command::Ask(ask) => ask.run(&global).await,
         Command::Approvals(approvals) => approvals.run(&global).await,
+        Command::Actions(actions) => actions.run(&global).await,
+        Command::TestAction(test) => test.run(&global).await,
         Command::Audit(audit) => audit.run(&global).await,
         Command::EmergencyStop(stop) => stop.run(&global).await,
         Command::MonitorStatus => monitor::status(&global).await,
@@ -231,6 +238,10 @@ mod tests {
             "approvals list --json",
             "approvals approve 3",
             "approvals deny 3 --reason no",
+            "actions",
+            "actions list --json",
+            "actions run scale deployment/web -n ml --set replicas=3",
+            "test-action drain gpu-7 --set max_instances=2 --json",
             "audit verify --json",
             "audit export --since 7d --json",
             "emergency-stop --reason fire",

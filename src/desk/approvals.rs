@@ -103,7 +103,7 @@ impl Desk {
     }
 }
 
-fn decision_buttons(approval: &Approval) -> Vec<Button> {
+pub(super) fn decision_buttons(approval: &Approval) -> Vec<Button> {
     let button = |verb, label: String, style| Button {
         press: Press {
             verb,
@@ -152,6 +152,7 @@ pub(super) fn what(approval: &Approval) -> String {
         Target::Runai { name, project, .. } => {
             format!("workload {} of project {}", code(name), code(project))
         }
+        Target::Named { of, name, .. } => format!("{} ({of})", code(name)),
     };
     format!("{} {target}", code(approval.spec.kind.as_str()))
 }

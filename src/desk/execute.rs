@@ -8,6 +8,7 @@ use jiff::Timestamp;
 
 use super::understand::{self, Known};
 use super::{Answer, Command, Handler, JobQuery, Outcome, Principal, reply};
+use crate::action::Systems;
 use crate::alert::service::Alerts;
 use crate::chat::card::Verb;
 use crate::detect::Thresholds;
@@ -50,6 +51,8 @@ pub struct Desk {
     pub sources: Sources,
     pub alerts: Alerts,
     pub safety: Safety,
+    /// What can be acted on.
+    pub systems: Systems,
     /// Alerts as their messages show them.
     pub views: Views,
     pub collect: Collect,
@@ -103,6 +106,11 @@ impl Desk {
             Command::ShowAlert { number } => self.show_alert(number).await,
             Command::SimilarAlerts { number } => self.similar_alerts(number).await,
             Command::ListApprovals => self.list_approvals(now).await,
+            Command::ListActions => self.list_actions(now).await,
+            Command::PreviewAction { request } => {
+                self.preview_action(principal, &request, now).await
+            }
+            Command::RunAction { request } => self.run_action(principal, &request, now).await,
             Command::Decide {
                 approval,
                 approve,
@@ -197,6 +205,7 @@ fn changes(command: &Command) -> bool {
         | Command::Silence { .. }
         | Command::SilenceWhere { .. }
         | Command::RemoveSilence { .. }
+        | Command::RunAction { .. }
         | Command::EmergencyClear => true,
         Command::Press { verb, .. } => match verb {
             Verb::Acknowledge
@@ -224,6 +233,8 @@ fn changes(command: &Command) -> bool {
         | Command::ShowAlert { .. }
         | Command::SimilarAlerts { .. }
         | Command::ListApprovals
+        | Command::ListActions
+        | Command::PreviewAction { .. }
         | Command::VerifyAudit { .. }
         | Command::Decide { .. }
         | Command::ListSilences

@@ -1,6 +1,7 @@
 //! The one desk behind every surface: a sentence, button, command line or API call becomes a [`Command`] with a
 //! [`Principal`], is executed in one place, and gives one [`Answer`].
 
+mod actions;
 mod alerts;
 mod approvals;
 mod audit;
@@ -19,6 +20,7 @@ pub mod understand;
 
 use serde::{Deserialize, Serialize};
 
+use crate::action::ActionRequest;
 use crate::alert::matcher::Matcher;
 use crate::chat::card::{Card, Verb};
 
@@ -101,6 +103,16 @@ pub enum Command {
         reason: Option<String>,
     },
     ListSilences,
+    /// What can be done, and what was done lately.
+    ListActions,
+    /// What an action would do exactly, and what each gate would say.
+    PreviewAction {
+        request: ActionRequest,
+    },
+    /// Asks for an action; somebody else decides.
+    RunAction {
+        request: ActionRequest,
+    },
     /// Silences an alert, by id or short number.
     Silence {
         alert: String,

@@ -156,6 +156,8 @@ pub fn needed(command: &Command) -> Role {
         | Command::ShowAlert { .. }
         | Command::SimilarAlerts { .. }
         | Command::ListApprovals
+        | Command::ListActions
+        | Command::PreviewAction { .. }
         | Command::VerifyAudit { .. }
         | Command::ListSilences
         | Command::Status
@@ -163,6 +165,7 @@ pub fn needed(command: &Command) -> Role {
         | Command::Say { .. } => Role::Viewer,
         Command::MonitoringStart { .. }
         | Command::MonitoringStop
+        | Command::RunAction { .. }
         | Command::Silence { .. }
         | Command::SilenceWhere { .. }
         | Command::RemoveSilence { .. }

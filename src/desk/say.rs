@@ -10,6 +10,7 @@ use super::reply::{
 use super::silences::quoted;
 use super::understand::{self, Intent, Known, Slots, Understanding};
 use super::{Answer, Command, JobQuery, Outcome, Principal, help, jobs};
+use crate::action::{ActionRequest, Parameters};
 use crate::alert::Alert;
 use crate::chat::card::{Block, Button, ButtonStyle, Press, Tone, Verb};
 use crate::chat::terminal;
@@ -125,7 +126,7 @@ impl Desk {
             Intent::EmergencyStop => Command::EmergencyStop { reason: None },
             Intent::EmergencyClear => Command::EmergencyClear,
             Intent::Help => Command::Help { topic: None },
-            Intent::ActionRun => return Err(Box::new(self.action(slots).await)),
+            Intent::ActionRun => self.action(slots).await?,
             Intent::IncidentCreate
             | Intent::IncidentNote
             | Intent::OncallWho
@@ -252,37 +253,63 @@ impl Desk {
         })
     }
 
-    /// Actions on demand: for now only those that a diagnosis proposed, through their approval.
-    async fn action(&self, slots: &Slots) -> Answer {
-        let pending = match self.store.approvals(ApprovalState::Pending, READ).await {
-            Ok(pending) => pending,
-            Err(error) => return unavailable(&error),
+    /// An action on demand. One that a diagnosis proposed is decided through its approval.
+    async fn action(&self, slots: &Slots) -> Result<Command, Box<Answer>> {
+        let Some(action) = &slots.action else {
+            return Err(Box::new(problem(
+                Outcome::Invalid,
+                "What shall I do: restart, suspend, resume, delete, scale, roll back, cordon, uncordon or drain?",
+                "`actions` lists all that can be done.",
+            )));
         };
-        let of_job = |name: &String| {
-            pending.iter().find(|approval| match &approval.spec.target {
-                crate::action::Target::Kubernetes { name: target, .. }
-                | crate::action::Target::Runai { name: target, .. } => target == name,
-            })
+        let named = slots.node.as_ref().or(slots.job.as_ref());
+        let Some(name) = named.or(slots.service.as_ref()) else {
+            return Err(Box::new(problem(
+                Outcome::Invalid,
+                format!("What shall I {action}?"),
+                format!("Name it, for example `{action} train-7 in project nlp`."),
+            )));
         };
-        match slots.job.as_ref().and_then(of_job) {
-            Some(approval) => problem(
+        let pending = self
+            .store
+            .approvals(ApprovalState::Pending, READ)
+            .await
+            .map_err(|error| Box::new(unavailable(&error)))?;
+        if let Some(approval) = pending
+            .iter()
+            .find(|approval| approval.spec.target.name() == name)
+        {
+            return Err(Box::new(problem(
                 Outcome::Refused,
                 format!(
-                    "For this job, {} is proposed and waits for approval #{}.",
+                    "For this one, {} is proposed and waits for approval #{}.",
                     super::approvals::what(approval),
                     approval.number
                 ),
                 format!("`approve #{}` carries it out.", approval.number),
-            ),
-            None => problem(
-                Outcome::Refused,
-                "I don't run actions on demand yet, only those that a diagnosis proposes and someone approves.",
-                slots.job.as_ref().map_or_else(
-                    || "`approvals` shows what is proposed now.".to_owned(),
-                    |job| format!("`troubleshoot {job}` finds out what would help."),
-                ),
-            ),
+            )));
         }
+        let mut parameters = Parameters::default();
+        if action == "scale" {
+            let Some(replicas) = slots.count else {
+                return Err(Box::new(problem(
+                    Outcome::Invalid,
+                    format!("To how many replicas shall I scale {}?", code(name)),
+                    format!("For example `scale {name} to 4 replicas`."),
+                )));
+            };
+            parameters = parameters.with("replicas", replicas);
+        }
+        Ok(Command::RunAction {
+            request: ActionRequest {
+                action: action.clone(),
+                name: name.clone(),
+                namespace: slots.namespace.clone(),
+                project: slots.project.clone(),
+                parameters,
+                ..ActionRequest::default()
+            },
+        })
     }
 
     async fn list_said(&self, slots: &Slots, now: Timestamp) -> Answer {
@@ -477,6 +504,11 @@ fn describe(command: &Command) -> String {
             ..
         } => "resolve this alert".to_owned(),
         Command::Press { .. } => "press this button for you".to_owned(),
+        Command::RunAction { request } => format!(
+            "ask for approval to {} {}",
+            code(&request.action),
+            code(&request.name)
+        ),
         Command::EmergencyStop { .. } => "stop all actions now (emergency stop)".to_owned(),
         Command::EmergencyClear => {
             "clear the emergency stop, so that actions may run again".to_owned()
@@ -491,6 +523,8 @@ fn describe(command: &Command) -> String {
         | Command::ShowAlert { .. }
         | Command::SimilarAlerts { .. }
         | Command::ListApprovals
+        | Command::ListActions
+        | Command::PreviewAction { .. }
         | Command::VerifyAudit { .. }
         | Command::ListSilences
         | Command::Status

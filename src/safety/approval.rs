@@ -13,7 +13,7 @@ use super::gate::{Refusal, Request, Safety, entry};
 use super::policy::{Case, Verdict};
 use super::stop;
 use super::{Approval, ApprovalState, Execution, digest};
-use crate::action::ActionKind;
+use crate::action::{ActionKind, Takes};
 use crate::alert::AlertState;
 use crate::alert::lifecycle::Event;
 use crate::alert::service::AlertError;
@@ -86,6 +86,11 @@ pub enum Decision {
         approval: Approval,
     },
     NotFound,
+}
+
+/// Whether working instances go and none comes in their place.
+pub(super) fn ends_instances(proposal: &Proposal) -> bool {
+    proposal.spec.kind.entry().takes == Takes::Counted && proposal.healthy_taken > 0
 }
 
 impl Safety {
@@ -177,6 +182,7 @@ impl Safety {
             by_person: by != POLICY,
             wide: proposal.healthy_taken * 100
                 > proposal.scope.instances * self.settings.limits.instances_percent,
+            ends_instances: ends_instances(proposal),
             owned_elsewhere: proposal.owned_elsewhere,
         });
         let mut reason = proposal.reason.clone();

@@ -186,7 +186,7 @@ impl Safety {
         Ok(Ok(execution))
     }
 
-    async fn check(
+    pub(super) async fn check(
         &self,
         tx: &mut Tx,
         request: &Request<'_>,

@@ -8,6 +8,7 @@ pub mod approvers;
 pub mod audit;
 pub mod digest;
 mod execution;
+mod foresee;
 mod gate;
 pub mod limits;
 pub mod policy;
@@ -18,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 pub use approval::{AskGroup, Decision, Proposed};
 pub use execution::{Answered, Observed, Permit, Start};
+pub use foresee::Foreseen;
 pub use gate::{Refusal, Safety, Settings};
 pub use stop::{SafetyStatus, Stop};
 
@@ -109,6 +111,9 @@ pub struct Scope {
     pub cause: Option<String>,
     /// Instances the service has, for the blast radius.
     pub instances: u64,
+    /// How many of them the action takes down, as far as they work.
+    #[serde(default)]
+    pub touched: u64,
     /// Since when the service fails, for the restart budget.
     pub failing_since: Option<Timestamp>,
 }

@@ -37,6 +37,8 @@ pub struct Case {
     pub by_person: bool,
     /// More healthy instances would be taken down than the blast radius allows.
     pub wide: bool,
+    /// It ends working instances for good, as scaling down does.
+    pub ends_instances: bool,
     /// Something else owns the object and would undo the change.
     pub owned_elsewhere: bool,
 }
@@ -71,6 +73,9 @@ impl Policy {
         }
         if let Some(why) = case.kind.entry().asks {
             return Verdict::Ask(why);
+        }
+        if case.ends_instances {
+            return Verdict::Ask("ending working instances for good is for a person to decide");
         }
         if case.class == SafetyClass::Gated {
             return Verdict::Ask("this cause needs a person's judgement");
@@ -118,6 +123,7 @@ mod tests {
             severity,
             by_person: false,
             wide: false,
+            ends_instances: false,
             owned_elsewhere: false,
         }
     }
@@ -207,6 +213,11 @@ mod tests {
             ),
             Says::Ask
         );
+        let ends = Case {
+            ends_instances: true,
+            ..base
+        };
+        assert_eq!(says(&LIVE, ends), Says::Ask);
         let strict = Policy {
             require_approval: true,
             ..LIVE

@@ -116,6 +116,7 @@ impl Bench {
             Systems {
                 runai: runai.map(FakeRunai::client),
                 clusters: cluster.clusters(),
+                ..Systems::default()
             },
             action::Settings {
                 timeout,
@@ -156,6 +157,7 @@ impl Bench {
                 service: "prod/ml/train".into(),
                 cause: Some("xid_79".into()),
                 instances: 1,
+                touched: 0,
                 failing_since: None,
             },
             healthy_taken: 0,
@@ -669,6 +671,7 @@ async fn a_question_that_nobody_answers_expires_by_itself() {
         Systems {
             runai: None,
             clusters: cluster.clusters(),
+            ..Systems::default()
         },
         action::Settings::default(),
         Arc::new(move |report| {
@@ -689,6 +692,7 @@ async fn a_question_that_nobody_answers_expires_by_itself() {
             service: "s".into(),
             cause: None,
             instances: 1,
+            touched: 0,
             failing_since: None,
         },
         healthy_taken: 0,

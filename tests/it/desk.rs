@@ -90,6 +90,7 @@ impl Scene {
             lag_ms: Some(40),
         });
         let desk = Desk {
+            systems: nightbell::action::Systems::default(),
             monitoring: MonitoringControl::open(store.clone(), Projects::All, at(0))
                 .await
                 .expect("a fresh state"),

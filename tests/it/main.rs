@@ -10,6 +10,7 @@
 mod support;
 
 mod actions;
+mod actions_kubernetes;
 mod alerts;
 mod audit;
 mod cli;

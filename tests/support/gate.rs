@@ -42,6 +42,7 @@ pub fn proposal(name: &str) -> Proposal {
             service: format!("prod/ml/{name}"),
             cause: Some("xid_79".into()),
             instances: 8,
+            touched: 0,
             failing_since: Some(at(0)),
         },
         healthy_taken: 0,

@@ -1,6 +1,7 @@
 //! What the scenes share: databases, fakes of the outside world, and a bot to run against them.
 
 pub mod alerting;
+pub mod bench;
 pub mod bot;
 pub mod browser;
 pub mod cluster;

@@ -116,10 +116,7 @@ pub(super) fn decision(approval: &Approval, which: &str) -> Vec<Button> {
 }
 
 fn action(approval: &Approval) -> String {
-    use crate::action::Target;
-    let name = match &approval.spec.target {
-        Target::Kubernetes { name, .. } | Target::Runai { name, .. } => name,
-    };
+    let name = approval.spec.target.name();
     let avoid = approval
         .spec
         .avoid_node

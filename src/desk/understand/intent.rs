@@ -234,6 +234,9 @@ pub struct Slots {
     /// For approvals: approve (true) or deny (false). Not part of the contract's slots.
     #[serde(skip)]
     pub approve: Option<bool>,
+    /// A node, for actions on nodes. Not part of the contract's slots.
+    #[serde(skip)]
+    pub node: Option<String>,
     /// Only what is failing. Not part of the contract's slots.
     #[serde(skip)]
     pub failing_only: bool,
@@ -258,6 +261,7 @@ impl Slots {
             since_seconds: self.since_seconds.or(old.since_seconds),
             user: self.user.or(old.user),
             approve: self.approve.or(old.approve),
+            node: self.node.or(old.node),
             failing_only: self.failing_only || old.failing_only,
         }
     }

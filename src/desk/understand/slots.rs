@@ -554,7 +554,7 @@ pub(super) fn fill(intent: Intent, found: &Mentions) -> Slots {
             Sort::Namespace => &mut slots.namespace,
             Sort::Service => &mut slots.service,
             Sort::Runbook => &mut slots.runbook,
-            Sort::Node => continue,
+            Sort::Node => &mut slots.node,
         };
         slot.get_or_insert_with(|| name.value.clone());
     }

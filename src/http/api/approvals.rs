@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{Page, Paging, ask_desk};
+use crate::action::{ActionRequest, Parameters};
 use crate::desk::Command;
 use crate::http::Shared;
 use crate::http::access::Caller;
@@ -120,6 +121,95 @@ pub(in crate::http) async fn actions(
             .collect(),
         next: None,
     }))
+}
+
+/// What can be done
+///
+/// The name of each kind of action, the objects it acts on, its parameters and their shapes, what it puts at stake, and
+/// the action that takes it back.
+#[utoipa::path(get, path = "/api/v1/actions/catalogue", tag = "approvals", responses((status = 200, body = Object)))]
+pub(in crate::http) async fn catalogue(
+    State(shared): State<Shared>,
+    Extension(caller): Extension<Caller>,
+) -> Result<Json<Value>, Problem> {
+    of_answer(ask_desk(&shared, &caller, Command::ListActions).await?)
+}
+
+/// One action as a person names it.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::http) struct Wanted {
+    /// A name of the catalogue, or a verb such as `restart`, `scale`, `rollback`, `drain`.
+    action: String,
+    /// A job, `kind/name` of an object, a node, a container, a configured name.
+    name: String,
+    kind: Option<String>,
+    namespace: Option<String>,
+    cluster: Option<String>,
+    project: Option<String>,
+    /// By name, as the catalogue describes them.
+    #[serde(default)]
+    #[schema(value_type = Object)]
+    parameters: Parameters,
+}
+
+impl From<Wanted> for ActionRequest {
+    fn from(wanted: Wanted) -> Self {
+        Self {
+            action: wanted.action,
+            name: wanted.name,
+            kind: wanted.kind,
+            namespace: wanted.namespace,
+            cluster: wanted.cluster,
+            project: wanted.project,
+            parameters: wanted.parameters,
+        }
+    }
+}
+
+/// Asks for an action
+///
+/// It is planned against what runs now; if it could be carried out, an approval is asked for, which somebody else gives.
+#[utoipa::path(post, path = "/api/v1/actions", tag = "approvals", request_body = Wanted,
+    responses((status = 200, body = Object), (status = 409, description = "it would not be done; the reason is given"),
+        (status = 400, description = "there is no such action, target or parameter")))]
+pub(in crate::http) async fn run(
+    State(shared): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Body(wanted): Body<Wanted>,
+) -> Result<Json<Value>, Problem> {
+    let request = wanted.into();
+    of_answer(ask_desk(&shared, &caller, Command::RunAction { request }).await?)
+}
+
+/// Shows exactly what an action would do, and what each gate would say
+///
+/// Nothing is changed and nobody is asked.
+#[utoipa::path(post, path = "/api/v1/actions/preview", tag = "approvals", request_body = Wanted,
+    responses((status = 200, body = Object), (status = 409, description = "it would not be done; the reason is given"),
+        (status = 400, description = "there is no such action, target or parameter")))]
+pub(in crate::http) async fn preview(
+    State(shared): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Body(wanted): Body<Wanted>,
+) -> Result<Json<Value>, Problem> {
+    let request = wanted.into();
+    of_answer(ask_desk(&shared, &caller, Command::PreviewAction { request }).await?)
+}
+
+/// What a diagnostic or command printed, redacted
+#[utoipa::path(get, path = "/api/v1/actions/{id}/output", tag = "approvals",
+    params(("id" = String, Path, description = "of the action")),
+    responses((status = 200, body = Object), (status = 404, description = "no such action, or none that prints")))]
+pub(in crate::http) async fn output(
+    State(shared): State<Shared>,
+    Path(id): Path<String>,
+) -> Result<Json<Value>, Problem> {
+    let memory = shared.store.execution_memory(&id).await?;
+    memory
+        .and_then(|mut memory| memory.get_mut("output").map(Value::take))
+        .map(Json)
+        .ok_or_else(|| Problem::not_found("no output is kept for this action"))
 }
 
 /// What a Job was made from before it was deleted to be made anew
