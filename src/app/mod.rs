@@ -184,7 +184,7 @@ impl Bot {
             },
         )
         .with_metrics(connected.metrics.clone());
-        let views = Views::new(store.clone(), page_url(config));
+        let views = Views::new(store.clone(), page_url(config)).leading_to(&config.alerts.links);
         let handler = Desk {
             store: store.clone(),
             estate: Arc::clone(&estate),
@@ -630,6 +630,7 @@ fn alert_settings(config: &Config, demo: bool) -> alert::settings::Settings {
             ..defaults.grouping
         },
         windows: config.alerts.windows.clone(),
+        severities: config.alerts.severities.clone(),
         demo,
         auto_troubleshoot: config.monitor.auto_troubleshoot,
         ..defaults

@@ -3,6 +3,7 @@
 //! Values come from the environment, a `.env` file and one YAML file, in that order. Every mistake is reported in one
 //! go, by name and line. The names are those of `.env.example`.
 
+mod alerting;
 mod people;
 mod reader;
 mod source;
@@ -18,10 +19,12 @@ use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use crate::alert::Severity;
+use crate::alert::settings::SeverityRule;
 use crate::alert::window::Window;
 use crate::desk::{Person, Role};
 use crate::detect::Thresholds;
 use crate::http::oidc::is_loopback;
+use crate::notify::links::LinkTemplate;
 use crate::runbook::library::DEFAULT_FOLDER;
 use reader::Reader;
 use source::{Value, YamlFile};
@@ -187,6 +190,10 @@ pub struct Alerts {
     pub retention_days: u64,
     /// Section `maintenance_windows`.
     pub windows: Vec<Window>,
+    /// Section `severity_rules`, in the order in which they are tried.
+    pub severities: Vec<SeverityRule>,
+    /// Section `links`.
+    pub links: Vec<LinkTemplate>,
 }
 
 /// One thing that is wrong with the configuration.
@@ -302,6 +309,8 @@ impl Config {
                 messages_per_minute: r.number("alerts.messages_per_minute", 1..=30, 3),
                 retention_days: r.number("alerts.retention_days", 1..=3_650, 90),
                 windows: windows::read_windows(r),
+                severities: alerting::read_severities(r),
+                links: alerting::read_links(r),
             },
             thresholds: read_thresholds(r),
             progress_interval: r.seconds("progress.interval_seconds", 1..=3_600, 60),

@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::Config;
+use crate::alert::Severity;
 
 fn env(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
     pairs
@@ -145,4 +146,91 @@ fn slack_without_a_channel_answers_questions_and_says_where_alerts_go() {
             "SLACK_CHANNEL is not set: questions are answered in Slack, but alerts go to the built-in console only"
         ]
     );
+}
+
+#[test]
+fn people_windows_severities_and_links_are_read() {
+    let config = Config::from_values(
+        &BTreeMap::new(),
+        r#"
+people:
+  mira:
+    slack: U0MIRA
+    email: [mira@example.com, m@example.com]
+    subject: "oidc:248"
+    local: true
+maintenance_windows:
+  patching:
+    cron: "0 2 * * sun"
+    duration: 4h
+    time_zone: Europe/Berlin
+    matchers: ["node=~gpu-.*", "severity!=critical"]
+  all:
+    cron: "0 0 1 jan *"
+    duration: 30 minutes
+severity_rules:
+  b-batch: {project: sandbox, severity: P3}
+  a-nodes: {class: node, severity: critical}
+links:
+  Grafana: "https://grafana.example.com/d/gpu?var-namespace={namespace}"
+"#,
+    )
+    .expect("sound");
+    assert_eq!(config.people[0].slack, ["U0MIRA"]);
+    assert_eq!(config.people[0].emails.len(), 2);
+    assert!(config.people[0].local);
+    let windows = &config.alerts.windows;
+    assert_eq!(
+        windows.iter().map(|w| w.name.as_str()).collect::<Vec<_>>(),
+        ["all", "patching"]
+    );
+    assert_eq!(windows[1].matchers.len(), 2);
+    assert_eq!(windows[1].time_zone.iana_name(), Some("Europe/Berlin"));
+    let severities: Vec<_> = config
+        .alerts
+        .severities
+        .iter()
+        .map(|r| r.severity)
+        .collect();
+    assert_eq!(severities, [Severity::Critical, Severity::Low]);
+    assert_eq!(config.alerts.links[0].label, "Grafana");
+}
+
+#[test]
+fn mistakes_in_people_windows_severities_and_links_are_told_with_their_lines() {
+    let told = mistakes(
+        &[],
+        r#"people:
+  mira: {slack: mira, nick: m}
+  jo: {email: one@example.com}
+  noor: {email: One@example.com}
+maintenance_windows:
+  a: {cron: "0 25 * * *", duration: 4h}
+  b: {cron: "0 2 * * *"}
+  c: {cron: "0 2 * * *", duration: 9d, time_zone: Mars/Base, matchers: [team=ml]}
+severity_rules:
+  x: {severity: awful}
+  y: {project: p}
+links:
+  Grafana: "https://grafana/{team}"
+"#,
+    );
+    for wanted in [
+        "line 2: people.mira.slack: must be a Slack user id",
+        "line 2: people.mira.nick: is not a setting",
+        "line 4: people.noor.email: is given to jo already",
+        "line 6: maintenance_windows.a.cron: `25` is no hour",
+        "maintenance_windows.b: needs duration",
+        "line 8: maintenance_windows.c.duration: is not a length of time",
+        "line 8: maintenance_windows.c.time_zone: `Mars/Base` is no time zone",
+        "line 8: maintenance_windows.c.matchers: there is no label `team`",
+        "severity rule x: unknown variant `awful`",
+        "severity rule y: missing field `severity`",
+        "line 13: links.Grafana: has no place `{team}`",
+    ] {
+        assert!(
+            told.iter().any(|line| line.contains(wanted)),
+            "missing: {wanted}\ntold: {told:#?}"
+        );
+    }
 }

@@ -1,6 +1,7 @@
 //! Telling people and pagers. Workers claim effects from the outbox and carry them out; what is told is rendered from
 //! the state at the time of sending, so that edits which wait coalesce.
 
+pub mod links;
 pub mod pace;
 pub mod page;
 pub mod pagerduty;

@@ -1,8 +1,11 @@
 //! Alerts and groups with what hangs on them, as they are now: what every message is rendered from.
 
+use std::sync::Arc;
+
 use url::Url;
 
 use super::Subject;
+use super::links::LinkTemplate;
 use crate::alert::Alert;
 use crate::chat::alert::{AlertView, GroupView, Link, card, group_card};
 use crate::chat::card::Card;
@@ -17,12 +20,25 @@ pub struct Views {
     store: Store,
     /// Where people reach nightbell's own page.
     page: Option<Url>,
+    /// Where else there is to read about an alert.
+    elsewhere: Arc<[LinkTemplate]>,
 }
 
 impl Views {
     #[must_use]
     pub fn new(store: Store, page: Option<Url>) -> Self {
-        Self { store, page }
+        Self {
+            store,
+            page,
+            elsewhere: Arc::default(),
+        }
+    }
+
+    /// Leads to more places than nightbell's own page.
+    #[must_use]
+    pub fn leading_to(mut self, elsewhere: &[LinkTemplate]) -> Self {
+        self.elsewhere = elsewhere.into();
+        self
     }
 
     /// An alert with its approval, execution and links.
@@ -32,7 +48,8 @@ impl Views {
     pub async fn alert(&self, alert: Alert) -> Result<AlertView> {
         let approval = self.store.latest_approval_of(&alert.id).await?;
         let execution = self.store.latest_execution_of(&alert.id).await?;
-        let links = self.links(&format!("alert-{}", alert.number));
+        let mut links = self.links(&format!("alert-{}", alert.number));
+        links.extend(self.elsewhere.iter().filter_map(|link| link.of(&alert)));
         Ok(AlertView {
             alert,
             approval,
