@@ -7,7 +7,7 @@ use super::{Result, Store, Tx, on_tx};
 
 impl Store {
     /// Deletes what ended before `before`: alerts with their timelines, messages and pages, then groups and jobs that
-    /// have none left; of each at most `limit`. Returns how many rows of those kinds went; less than `limit` of each
+    /// have none left, and silences; of each at most `limit`. Returns how many rows of those kinds went; less than `limit` of each
     /// means that nothing more is due. An alert that is open, or under which something waits for a decision or runs,
     /// stays.
     ///
@@ -86,11 +86,17 @@ impl Store {
             )
             .bind(before).bind(limit).execute(conn).await.map(|done| done.rows_affected())
         })?;
+        // The last one stays, so that its number is not given again.
+        let silences = on_tx!(&mut tx, conn => {
+            sqlx::query("delete from silence where ends_ms < $1 and number < (select max(number) from silence)")
+                .bind(before).execute(conn).await.map(|done| done.rows_affected())
+        })?;
         tx.commit().await?;
         let rows = alerts.len() + groups.len() + jobs.len();
         Ok(u64::try_from(rows)
             .unwrap_or(u64::MAX)
-            .saturating_add(notes))
+            .saturating_add(notes)
+            .saturating_add(silences))
     }
 }
 

@@ -218,3 +218,23 @@ async fn a_maintenance_window_is_a_silence_that_comes_by_itself() {
         assert!(wanted(&db.store).await > 0);
     }
 }
+
+#[tokio::test]
+async fn a_silence_that_ended_long_ago_is_forgotten_and_its_number_not_given_again() {
+    for db in databases().await {
+        let alerts = alerts(&db.store);
+        for _ in 0..2 {
+            alerts
+                .add_silence(of(&["job=train"], 60), at(0))
+                .await
+                .expect("silenced");
+        }
+        let pruned = db.store.prune_history(at(10_000), 100).await;
+        assert_eq!(pruned.expect("pruned"), 1);
+        let (next, _) = alerts
+            .add_silence(of(&["job=train"], 20_000), at(10_000))
+            .await
+            .expect("silenced");
+        assert_eq!(next.number, 3);
+    }
+}
