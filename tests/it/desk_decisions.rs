@@ -172,3 +172,76 @@ async fn an_alert_is_silenced_listed_and_heard_again_by_its_number() {
     let listed = scene.does(&mira, Command::ListSilences, 3_801).await;
     assert_eq!(listed.body["silences"].as_array().map(Vec::len), Some(0));
 }
+
+/// Says it, and confirms it.
+async fn confirmed(scene: &Scene, who: &Principal, text_said: &str, second: i64) -> Answer {
+    let asked = scene.does(who, sentence(text_said), second).await;
+    let confirm = button(&asked, Verb::Confirm);
+    let press = Command::Press {
+        verb: confirm.verb,
+        id: confirm.id,
+        reason: None,
+    };
+    scene.does(who, press, second + 1).await
+}
+
+#[tokio::test]
+async fn everything_in_a_project_is_silenced_in_words_and_heard_again() {
+    let scene = desk().await;
+    let mira = slack("U01");
+    for (job, uid) in [("train", "u1"), ("eval", "u2")] {
+        let report = kubernetes(job, uid, vec![crashed("Error", 1)]);
+        ingest(&scene.desk.alerts, &[report], 2).await;
+    }
+    let asked = scene
+        .does(&mira, sentence("silence everything in ml for 2 hours"), 3)
+        .await;
+    assert_eq!(asked.body["needs_confirmation"], true);
+    assert!(
+        text(&asked).contains("silence project=ml for 2 h"),
+        "{}",
+        text(&asked)
+    );
+    let listed = scene.does(&mira, Command::ListSilences, 4).await;
+    assert!(text(&listed).contains("Nothing is silenced"));
+
+    let done = confirmed(&scene, &mira, "silence everything in ml for 2 hours", 5).await;
+    assert!(
+        text(&done).contains("S1") && text(&done).contains("2 open alerts"),
+        "{}",
+        text(&done)
+    );
+    let listed = scene.does(&mira, Command::ListSilences, 7).await;
+    let silence = &listed.body["silences"][0];
+    assert_eq!(silence["id"], "S1");
+    assert_eq!(silence["matchers"][0], "project=ml");
+    assert_eq!(
+        (&silence["alerts"], &silence["by"]),
+        (&2.into(), &"U01".into())
+    );
+    let shown = scene
+        .does(&mira, Command::ListAlerts { all: false }, 8)
+        .await;
+    assert_eq!(
+        text(&shown).matches("silenced").count(),
+        2,
+        "{}",
+        text(&shown)
+    );
+
+    let lifted = confirmed(&scene, &mira, "unsilence ml", 10).await;
+    assert!(text(&lifted).contains("Silence S1"), "{}", text(&lifted));
+    let listed = scene.does(&mira, Command::ListSilences, 12).await;
+    assert!(text(&listed).contains("Nothing is silenced"));
+    let gone = Command::RemoveSilence {
+        alert: "S1".to_owned(),
+    };
+    let gone = scene.does(&mira, gone, 13).await;
+    assert_eq!(gone.outcome, Outcome::NotFound);
+
+    // By label, and by its number; a job that has no alert yet is silenced too.
+    let done = confirmed(&scene, &mira, "silence alerts for sweep for 30 minutes", 20).await;
+    assert!(text(&done).contains("job=sweep"), "{}", text(&done));
+    let lifted = confirmed(&scene, &mira, "unsilence S2", 30).await;
+    assert!(text(&lifted).contains("Silence S2"), "{}", text(&lifted));
+}
