@@ -1,14 +1,16 @@
-//! The life of one alert: every state answers every event, and says what is to follow as data.
+//! The life of one alert: every state answers every event, and says what is to follow as data (`outcome`).
+//! What a diagnosis changes and how an alert ends are files of their own.
 
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 
+pub use super::diagnosed::root_cause;
+pub use super::outcome::{EventKind, Note, Outcome};
 use super::report::{JobReport, Presence, digest, telling};
 use super::settings::Settings;
 use super::{Alert, AlertState, Severity, Track};
-use crate::diagnose::{Diagnosis, Role};
+use crate::diagnose::Diagnosis;
 
 /// Pods, nodes, images and claims kept by name; beyond that only their number matters.
 const NAMES_KEPT: usize = 64;
@@ -68,104 +70,6 @@ pub enum Event {
         text: String,
         mitigating: bool,
     },
-}
-
-/// What is to follow an event.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Outcome {
-    /// The alert changed and is to be saved, though people see nothing new.
-    Changed,
-    /// Bring its messages up to date.
-    Show,
-    /// Bring PagerDuty up to date.
-    Page,
-    /// Find out why.
-    Diagnose { again: bool },
-    /// Say it in the thread.
-    Tell(Note),
-    /// Add to the timeline.
-    Record {
-        kind: EventKind,
-        by: Option<String>,
-        text: String,
-    },
-    /// After a recovery it failed for another reason: that is an alert of its own, with this diagnosis.
-    Split(Box<Diagnosis>),
-}
-
-/// What a thread is told.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "note", rename_all = "snake_case")]
-pub enum Note {
-    /// The full report.
-    Diagnosed,
-    FailedAgain {
-        times: u64,
-    },
-    /// It fails and recovers again and again, `times` lately, and is held until a recovery lasted `minutes`.
-    Flapping {
-        times: u64,
-        minutes: i64,
-    },
-    /// PagerDuty cannot be told (`why`), or was told at last.
-    Paging {
-        why: Option<String>,
-    },
-    Resolved {
-        how: String,
-    },
-    Action {
-        text: String,
-    },
-}
-
-/// Kinds of timeline entries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum EventKind {
-    Opened,
-    Reopened,
-    Flapping,
-    Observed,
-    Expected,
-    Quiet,
-    Diagnosed,
-    Grouped,
-    Acknowledged,
-    Silenced,
-    Unsilenced,
-    Paging,
-    Rated,
-    Offered,
-    Decided,
-    Action,
-    Resolved,
-}
-
-impl EventKind {
-    /// The name in the database and in JSON.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Opened => "opened",
-            Self::Reopened => "reopened",
-            Self::Flapping => "flapping",
-            Self::Observed => "observed",
-            Self::Expected => "expected",
-            Self::Quiet => "quiet",
-            Self::Diagnosed => "diagnosed",
-            Self::Grouped => "grouped",
-            Self::Acknowledged => "acknowledged",
-            Self::Silenced => "silenced",
-            Self::Unsilenced => "unsilenced",
-            Self::Paging => "paging",
-            Self::Rated => "rated",
-            Self::Offered => "offered",
-            Self::Decided => "decided",
-            Self::Action => "action",
-            Self::Resolved => "resolved",
-        }
-    }
 }
 
 /// What a new alert is made from, beside the report.
@@ -534,71 +438,6 @@ impl Alert {
             .max(u64::try_from(most).unwrap_or(u64::MAX));
     }
 
-    fn goes_quiet(&mut self, report: &JobReport, now: Timestamp) -> Vec<Outcome> {
-        let expected = report.expected().next();
-        let mut outcomes = Vec::new();
-        if let Some(event) = expected
-            && self.track.expected_state.as_ref() != Some(&event.state)
-        {
-            self.track.expected += 1;
-            self.track.expected_state = Some(event.state.clone());
-            let text = format!("{}: {}", event.state, event.detail);
-            outcomes.push(Outcome::Record {
-                kind: EventKind::Expected,
-                by: None,
-                text,
-            });
-        }
-        if self.track.quiet_since.is_none() {
-            self.track.quiet_since = Some(now);
-            self.subject = report.subject.clone();
-            outcomes.push(Outcome::Record {
-                kind: EventKind::Quiet,
-                by: None,
-                text: String::new(),
-            });
-        }
-        if !outcomes.is_empty() {
-            outcomes.push(Outcome::Changed);
-        }
-        outcomes
-    }
-
-    fn time_passed(&mut self, settings: &Settings, now: Timestamp) -> Vec<Outcome> {
-        let stable = self
-            .track
-            .quiet_since
-            .is_some_and(|since| now.duration_since(since) >= self.hold_down(settings));
-        if stable {
-            let how = match &self.track.expected_state {
-                Some(state) => format!("ended: {state}"),
-                None if self.is_held() => "recovered, and no longer flapping".to_owned(),
-                None => "recovered".to_owned(),
-            };
-            return self.resolve(&how, None, now);
-        }
-        if self.silenced_until.is_some_and(|until| until <= now) {
-            self.silenced_until = None;
-            return vec![
-                Outcome::Show,
-                Outcome::Page,
-                Outcome::Record {
-                    kind: EventKind::Unsilenced,
-                    by: None,
-                    text: "the silence ended".to_owned(),
-                },
-            ];
-        }
-        if self
-            .covered
-            .as_ref()
-            .is_some_and(|cover| cover.until <= now)
-        {
-            return vec![Outcome::Changed];
-        }
-        Vec::new()
-    }
-
     fn paging_troubled(&mut self, why: Option<String>) -> Vec<Outcome> {
         if self.paging_trouble == why {
             return Vec::new();
@@ -618,31 +457,6 @@ impl Alert {
         ]
     }
 
-    fn resolve(&mut self, how: &str, by: Option<String>, now: Timestamp) -> Vec<Outcome> {
-        self.state = AlertState::Resolved;
-        self.resolved = Some(now);
-        self.resolution = Some(how.to_owned());
-        self.silenced_until = None;
-        self.covered = None;
-        self.track.failing_views.clear();
-        // Beginnings are counted on, unless a recovery lasted or somebody declared it over.
-        if by.is_some() || self.track.flapping_since.take().is_some() {
-            self.track.began.clear();
-        }
-        vec![
-            Outcome::Show,
-            Outcome::Page,
-            Outcome::Tell(Note::Resolved {
-                how: how.to_owned(),
-            }),
-            Outcome::Record {
-                kind: EventKind::Resolved,
-                by,
-                text: how.to_owned(),
-            },
-        ]
-    }
-
     fn acknowledge(&mut self, by: String) -> Vec<Outcome> {
         self.acknowledged_by = Some(by.clone());
         vec![
@@ -655,75 +469,6 @@ impl Alert {
             },
         ]
     }
-
-    fn diagnosed(&mut self, diagnosis: Box<Diagnosis>) -> Vec<Outcome> {
-        let (before, after) = (
-            self.diagnosis.as_ref().and_then(root_cause),
-            root_cause(&diagnosis),
-        );
-        let another =
-            self.track.reopened > 0 && matches!((before, after), (Some(a), Some(b)) if a != b);
-        if another && self.state == AlertState::Open {
-            return vec![Outcome::Split(diagnosis)];
-        }
-        if self.diagnosis.as_ref() == Some(&*diagnosis) {
-            return Vec::new();
-        }
-        // Pods and their logs go away, and a repaired job looks well: why it failed stays what it was.
-        let same_failing = self.track.diagnosed == self.track.reopened;
-        if same_failing
-            && self
-                .diagnosis
-                .as_ref()
-                .is_some_and(|known| tells_less(&diagnosis, known))
-        {
-            return Vec::new();
-        }
-        self.track.diagnosed = self.track.reopened;
-        let first_or_new_cause = before != after || self.diagnosis.is_none();
-        let text = diagnosis
-            .findings
-            .first()
-            .map_or_else(|| "nothing found".to_owned(), |f| f.title.clone());
-        self.diagnosis = Some(*diagnosis);
-        let mut outcomes = vec![
-            Outcome::Show,
-            Outcome::Record {
-                kind: EventKind::Diagnosed,
-                by: None,
-                text,
-            },
-        ];
-        if first_or_new_cause {
-            outcomes.push(Outcome::Tell(Note::Diagnosed));
-        }
-        outcomes
-    }
-}
-
-/// The cause that the best root finding names; `unknown` names none.
-#[must_use]
-pub fn root_cause(diagnosis: &Diagnosis) -> Option<&str> {
-    diagnosis
-        .findings
-        .iter()
-        .find(|finding| finding.role == Role::Root && finding.cause != "unknown")
-        .map(|finding| finding.cause.as_str())
-}
-
-/// Whether `later` tells less of why the job failed than `earlier`: it found nothing wrong any more, or had less to look
-/// at and is less sure for it.
-fn tells_less(later: &Diagnosis, earlier: &Diagnosis) -> bool {
-    let sure = |diagnosis: &Diagnosis| {
-        let causes = diagnosis.findings.iter();
-        causes
-            .filter(|finding| finding.role == Role::Root && finding.cause != "unknown")
-            .map(|finding| finding.confidence)
-            .fold(0.0, f64::max)
-    };
-    let (later_sure, earlier_sure) = (sure(later), sure(earlier));
-    later_sure < earlier_sure
-        && (later_sure <= 0.0 || later.missing_evidence.len() > earlier.missing_evidence.len())
 }
 
 fn whole_minutes(duration: jiff::SignedDuration) -> i64 {

@@ -5,7 +5,9 @@
 //! together with the effects it wants.
 
 mod changes;
+mod diagnosed;
 pub mod effects;
+mod ending;
 pub mod flapping;
 pub mod grouping;
 pub mod identity;
@@ -13,6 +15,7 @@ pub mod identity;
 mod interleavings;
 pub mod lifecycle;
 pub mod matcher;
+mod outcome;
 pub mod placement;
 pub mod report;
 pub mod service;

@@ -5,6 +5,8 @@
 //! as if it were a shared secret, or not signed at all, is refused. The provider being slow or gone keeps nobody out
 //! whose key is known.
 
+mod keys;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -12,9 +14,6 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
-use ring::signature::{
-    ECDSA_P256_SHA256_FIXED, RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents, UnparsedPublicKey,
-};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -22,6 +21,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 use url::{Host, Url};
 
+use self::keys::{Algorithm, Key, KeySet, key};
 use crate::desk::Role;
 
 /// Clocks of two machines may differ by this much.
@@ -99,32 +99,6 @@ struct Inner {
     asking: Mutex<Option<Instant>>,
 }
 
-#[derive(Clone, Default)]
-struct KeySet {
-    keys: Arc<[Key]>,
-    learnt: Option<Instant>,
-}
-
-struct Key {
-    id: Option<String>,
-    public: PublicKey,
-}
-
-enum PublicKey {
-    Rsa {
-        n: Vec<u8>,
-        e: Vec<u8>,
-    },
-    /// An uncompressed point of P-256.
-    P256(Vec<u8>),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Algorithm {
-    Rs256,
-    Es256,
-}
-
 #[derive(Deserialize)]
 struct Header {
     alg: String,
@@ -160,20 +134,6 @@ struct Discovery {
 #[derive(Deserialize)]
 struct Jwks {
     keys: Vec<Value>,
-}
-
-#[derive(Deserialize)]
-struct Jwk {
-    kty: String,
-    kid: Option<String>,
-    #[serde(rename = "use")]
-    purpose: Option<String>,
-    alg: Option<String>,
-    crv: Option<String>,
-    n: Option<String>,
-    e: Option<String>,
-    x: Option<String>,
-    y: Option<String>,
 }
 
 /// Why the provider's keys could not be had; for the log.
@@ -457,87 +417,6 @@ impl Inner {
         }
         serde_json::from_slice(&body).map_err(ProviderError::Malformed)
     }
-}
-
-impl KeySet {
-    /// Whether the signature is of the key that the token names; `None` when no such key is known.
-    fn judge(&self, parts: &Parts<'_>) -> Option<Result<(), OidcError>> {
-        let mut candidates = self
-            .keys
-            .iter()
-            .filter(|key| {
-                key.public.algorithm() == parts.algorithm
-                    && (parts.key_id.is_none() || key.id == parts.key_id)
-            })
-            .peekable();
-        candidates.peek()?;
-        let is_signed = candidates.any(|key| {
-            key.public
-                .has_signed(parts.signed.as_bytes(), &parts.signature)
-        });
-        if is_signed {
-            return Some(Ok(()));
-        }
-        // A token that names no key may be of one that is not known yet.
-        parts
-            .key_id
-            .is_some()
-            .then_some(Err(OidcError::Refused("its signature does not fit")))
-    }
-}
-
-impl PublicKey {
-    fn algorithm(&self) -> Algorithm {
-        match self {
-            Self::Rsa { .. } => Algorithm::Rs256,
-            Self::P256(_) => Algorithm::Es256,
-        }
-    }
-
-    fn has_signed(&self, message: &[u8], signature: &[u8]) -> bool {
-        match self {
-            Self::Rsa { n, e } => RsaPublicKeyComponents { n, e }
-                .verify(&RSA_PKCS1_2048_8192_SHA256, message, signature)
-                .is_ok(),
-            Self::P256(point) => UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point)
-                .verify(message, signature)
-                .is_ok(),
-        }
-    }
-}
-
-/// A key of the provider, if it is of a kind that we use.
-fn key(value: Value) -> Option<Key> {
-    let jwk: Jwk = serde_json::from_value(value).ok()?;
-    if jwk.purpose.is_some_and(|purpose| purpose != "sig") {
-        return None;
-    }
-    let number = |text: &Option<String>| URL_SAFE_NO_PAD.decode(text.as_ref()?).ok();
-    let is_for = |name: &str| jwk.alg.as_ref().is_none_or(|alg| alg == name);
-    let public = match (jwk.kty.as_str(), jwk.crv.as_deref()) {
-        ("RSA", _) if is_for("RS256") => PublicKey::Rsa {
-            n: unpadded(&number(&jwk.n)?),
-            e: unpadded(&number(&jwk.e)?),
-        },
-        ("EC", Some("P-256")) if is_for("ES256") => {
-            let (x, y) = (number(&jwk.x)?, number(&jwk.y)?);
-            if x.len() != 32 || y.len() != 32 {
-                return None;
-            }
-            PublicKey::P256([vec![4], x, y].concat())
-        }
-        _ => return None,
-    };
-    Some(Key {
-        id: jwk.kid,
-        public,
-    })
-}
-
-/// Some providers write numbers with zeros in front, which the check of RSA does not take.
-fn unpadded(number: &[u8]) -> Vec<u8> {
-    let zeros = number.iter().take_while(|byte| **byte == 0).count();
-    number[zeros..].to_vec()
 }
 
 /// A parsed address ends in a slash where the provider may write none.

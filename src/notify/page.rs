@@ -1,14 +1,18 @@
 //! Keeps PagerDuty's view of alerts and groups true: what it heard last is compared with how things are now, so that
 //! an event that comes late never pages for what is over.
 
+mod steps;
+mod trigger;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use self::steps::{Now, Step, Told, steps, told};
+use self::trigger::{alert_trigger, class, group_trigger};
 use super::pace::{Pace, Urgency};
 use super::pagerduty::{PagerDuty, PagerError, PagerEvent, Trigger};
 use super::view::Views;
@@ -19,9 +23,7 @@ use crate::alert::lifecycle::{Event, Note};
 use crate::alert::service::{AlertError, Alerts};
 use crate::alert::settings::Settings as AlertSettings;
 use crate::alert::{Alert, AlertState, GroupKey, Severity};
-use crate::chat::alert::{GroupView, common_cause};
-use crate::detect::FailureClass;
-use crate::redact::{line, scrub};
+use crate::chat::alert::GroupView;
 use crate::store::{Effect, EffectKind, PageRow, Store, StoreError};
 
 const KEY_PACE: &str = "pagerduty";
@@ -32,86 +34,6 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const OPERATOR_WAIT: SignedDuration = SignedDuration::from_mins(5);
 /// After so many failures people are told that nobody is woken: about ten seconds of trouble, or one refusal.
 const FAILURES_TOLD: i64 = 4;
-
-/// What PagerDuty heard last about a subject.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Told {
-    Nothing,
-    /// A trigger was begun whose outcome is not known.
-    Triggering {
-        episode: i64,
-    },
-    Triggered {
-        episode: i64,
-    },
-    Acknowledged {
-        episode: i64,
-    },
-    Resolved {
-        episode: i64,
-    },
-}
-
-/// How things are now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Now {
-    /// Not bad enough to wake anyone, or silenced.
-    Quiet,
-    Failing,
-    Acknowledged,
-    Over,
-}
-
-/// What PagerDuty is to be told next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step {
-    Trigger,
-    Acknowledge,
-    Resolve,
-}
-
-/// The calls that bring PagerDuty from `told` to `now`. A job that fails again (`episode` grew) after someone
-/// acknowledged an earlier failure pages again; a subject that is over is never triggered.
-fn steps(told: Told, now: Now, episode: i64) -> &'static [Step] {
-    match (told, now) {
-        // Where a trigger may have been heard: the same key again only adds a line to the incident.
-        (Told::Nothing | Told::Triggering { .. }, Now::Failing) => &[Step::Trigger],
-        (Told::Triggering { .. } | Told::Triggered { .. }, Now::Acknowledged) => {
-            &[Step::Acknowledge]
-        }
-        (
-            Told::Triggering { .. } | Told::Triggered { .. } | Told::Acknowledged { .. },
-            Now::Over,
-        ) => &[Step::Resolve],
-        (Told::Acknowledged { episode: earlier }, Now::Failing) if episode > earlier => {
-            &[Step::Resolve, Step::Trigger]
-        }
-        (Told::Resolved { episode: earlier }, Now::Failing) if episode > earlier => {
-            &[Step::Trigger]
-        }
-        (Told::Nothing, Now::Quiet | Now::Acknowledged | Now::Over)
-        | (
-            Told::Triggering { .. } | Told::Triggered { .. } | Told::Acknowledged { .. },
-            Now::Quiet,
-        )
-        | (Told::Triggered { .. }, Now::Failing)
-        | (Told::Acknowledged { .. }, Now::Failing | Now::Acknowledged)
-        | (Told::Resolved { .. }, Now::Failing | Now::Quiet | Now::Acknowledged | Now::Over) => &[],
-    }
-}
-
-fn told(row: Option<&PageRow>) -> Told {
-    let Some(PageRow { state, episode, .. }) = row else {
-        return Told::Nothing;
-    };
-    let episode = *episode;
-    match state.as_str() {
-        "triggered" => Told::Triggered { episode },
-        "acknowledged" => Told::Acknowledged { episode },
-        "resolved" => Told::Resolved { episode },
-        _ => Told::Triggering { episode },
-    }
-}
 
 fn alert_now(alert: &Alert, page_from: Severity, at: Timestamp) -> Now {
     match alert.state {
@@ -496,101 +418,10 @@ impl Inner {
     }
 }
 
-fn class(alert: &Alert) -> String {
-    serde_json::to_value(alert.class)
-        .ok()
-        .and_then(|v| v.as_str().map(str::to_owned))
-        .unwrap_or_default()
-}
-
-/// What is wrong, to follow the name of the job.
-fn is(class: FailureClass) -> &'static str {
-    match class {
-        FailureClass::Blocked => "waits and cannot be scheduled",
-        FailureClass::CannotStart => "cannot start",
-        FailureClass::Crashed => "failed",
-        FailureClass::Disrupted => "was disrupted",
-        FailureClass::Degraded => "is degraded",
-        FailureClass::Stalled => "runs but gets nowhere",
-        FailureClass::Stuck => "is stuck",
-        FailureClass::Node => "is a node in trouble",
-        FailureClass::Source => "is not heard any more",
-    }
-}
-
-fn alert_trigger(alert: &Alert) -> Trigger {
-    let subject = &alert.subject;
-    let finding = alert
-        .diagnosis
-        .as_ref()
-        .and_then(|diagnosis| diagnosis.findings.first());
-    let why = finding.map_or_else(
-        || format!("{}: {}", alert.failure, alert.detail),
-        |f| f.title.clone(),
-    );
-    let demo = if alert.demo { "[demo] " } else { "" };
-    Trigger {
-        summary: scrub(&format!(
-            "{demo}{} {}: {why}",
-            subject.name,
-            is(alert.class)
-        )),
-        source: scrub(&format!(
-            "{}/{}/{}",
-            subject.cluster, subject.namespace, subject.name
-        )),
-        severity: alert.severity,
-        timestamp: alert.opened,
-        component: scrub(&subject.name),
-        group: subject.project.as_deref().map(scrub),
-        class: scrub(&alert.failure),
-        details: json!({
-            "number": alert.number,
-            "kind": subject.kind,
-            "owner": subject.owner,
-            "gpus": subject.gpus,
-            "pods_failing": alert.pods_failing,
-            "detail": line(&alert.detail, 1_000),
-            "recommendation": finding.map(|finding| line(&finding.recommendation, 1_000)),
-        }),
-        links: Vec::new(),
-    }
-}
-
-fn group_trigger(view: &GroupView) -> Trigger {
-    let what = common_cause(&view.group.key);
-    let open = match view.group.members.len() {
-        1 => "1 alert is open".to_owned(),
-        count => format!("{count} alerts are open"),
-    };
-    let severity = view
-        .members
-        .iter()
-        .map(|member| member.alert.severity)
-        .max()
-        .unwrap_or(Severity::High);
-    let names: Vec<String> = view
-        .members
-        .iter()
-        .take(20)
-        .map(|member| line(&member.alert.subject.name, 100))
-        .collect();
-    Trigger {
-        summary: scrub(&format!("{what}: {open}")),
-        source: scrub(&what),
-        severity,
-        timestamp: view.group.opened,
-        component: scrub(&what),
-        group: None,
-        class: "group".to_owned(),
-        details: json!({"jobs": names, "count": view.group.members.len()}),
-        links: Vec::new(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::detect::FailureClass;
 
     #[test]
     fn what_joins_an_acknowledged_storm_pages_again_and_what_joins_one_cause_does_not() {
@@ -634,44 +465,6 @@ mod tests {
             let before = group_episode(&view);
             view.members.push(member(2));
             assert_eq!(group_episode(&view) > before, grows);
-        }
-    }
-
-    #[test]
-    fn pagerduty_is_told_only_what_it_does_not_know() {
-        use Step::{Acknowledge, Resolve, Trigger};
-        let table: [(Told, Now, i64, &[Step]); 14] = [
-            (Told::Nothing, Now::Failing, 0, &[Trigger]),
-            (Told::Nothing, Now::Quiet, 0, &[]),
-            (Told::Nothing, Now::Over, 0, &[]),
-            (Told::Nothing, Now::Acknowledged, 0, &[]),
-            (Told::Triggering { episode: 0 }, Now::Failing, 0, &[Trigger]),
-            (Told::Triggering { episode: 0 }, Now::Over, 0, &[Resolve]),
-            (Told::Triggered { episode: 0 }, Now::Failing, 0, &[]),
-            (
-                Told::Triggered { episode: 0 },
-                Now::Acknowledged,
-                0,
-                &[Acknowledge],
-            ),
-            (Told::Triggered { episode: 0 }, Now::Over, 0, &[Resolve]),
-            (Told::Acknowledged { episode: 0 }, Now::Failing, 0, &[]),
-            (
-                Told::Acknowledged { episode: 0 },
-                Now::Failing,
-                1,
-                &[Resolve, Trigger],
-            ),
-            (Told::Resolved { episode: 0 }, Now::Failing, 0, &[]),
-            (Told::Resolved { episode: 0 }, Now::Failing, 1, &[Trigger]),
-            (Told::Resolved { episode: 0 }, Now::Over, 1, &[]),
-        ];
-        for (told, now, episode, expected) in table {
-            assert_eq!(
-                steps(told, now, episode),
-                expected,
-                "{told:?} {now:?} {episode}"
-            );
         }
     }
 }
