@@ -298,10 +298,16 @@ impl Desk {
             .await
             .map_err(|error| Box::new(unavailable(&error)))?;
         let wanted = matchers(slots)?;
+        // A bare name may be that of a job or of a project.
+        let as_project = match (&slots.job, wanted.as_slice()) {
+            (Some(name), [_]) => Matcher::is(Label::Project, name).ok(),
+            (Some(_) | None, _) => None,
+        };
         let fits = |silence: &&Silence| {
-            wanted.is_empty()
-                || (silence.matchers.len() == wanted.len()
-                    && wanted.iter().all(|one| silence.matchers.contains(one)))
+            let same = silence.matchers.len() == wanted.len()
+                && wanted.iter().all(|one| silence.matchers.contains(one));
+            let of_project = as_project.iter().eq(&silence.matchers);
+            wanted.is_empty() || same || (as_project.is_some() && of_project)
         };
         let found: Vec<&Silence> = silences.iter().filter(fits).collect();
         match found.as_slice() {
