@@ -108,7 +108,6 @@ fn hit(failure: usize, tier: Tier, source: &'static str, line: String) -> Hit {
         line,
         weak: false,
         fatal: false,
-        count: 1,
     }
 }
 

@@ -64,7 +64,6 @@ impl<'a> Facts<'a> {
             line,
             weak: place.weak,
             fatal: false,
-            count: 1,
         });
     }
 

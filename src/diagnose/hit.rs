@@ -36,5 +36,4 @@ pub(super) struct Hit {
     pub(super) weak: bool,
     /// The line names the exception that a traceback ends in.
     pub(super) fatal: bool,
-    pub(super) count: u64,
 }

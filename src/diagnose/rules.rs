@@ -87,7 +87,6 @@ impl Rules<'_> {
             line,
             weak: false,
             fatal: false,
-            count: 1,
         });
     }
 

@@ -1,20 +1,23 @@
 //! What is known about failures, as data: by what each is recognised, what it means, what to do about it.
 //! Embedded, schema-checked when loaded, and overridable entry by entry with a local file.
 
+mod finder;
+mod index;
 mod literal;
+mod pattern;
 mod schema;
 mod words;
 
+pub use index::Announced;
+pub use pattern::TextTest;
 pub use words::sections;
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::OnceLock;
-
-use aho_corasick::{AhoCorasick, AhoCorasickKind};
-use regex::{Regex, RegexBuilder};
 
 use super::{Role, SafetyClass};
+use index::LogIndex;
+use pattern::Pattern;
 
 const FAILURES: &str = include_str!("failures.yaml");
 const XIDS: &str = include_str!("xid.yaml");
@@ -181,72 +184,6 @@ pub enum When {
     Short,
 }
 
-/// What a message must and must not say.
-#[derive(Debug, Default)]
-pub struct TextTest {
-    must: Option<Pattern>,
-    unless: Option<Pattern>,
-}
-
-impl TextTest {
-    /// True if the text says what it must and nothing that it must not.
-    pub fn is_match(&self, text: &str) -> bool {
-        self.must.as_ref().is_none_or(|must| must.is_match(text))
-            && !self
-                .unless
-                .as_ref()
-                .is_some_and(|unless| unless.is_match(text))
-    }
-}
-
-/// A regular expression, checked when loaded and compiled when first needed: most are never needed.
-#[derive(Debug)]
-pub struct Pattern {
-    source: String,
-    regex: OnceLock<Regex>,
-}
-
-impl Pattern {
-    fn regex(&self) -> &Regex {
-        self.regex.get_or_init(|| {
-            Self::compile(&self.source)
-                .expect("every pattern was compiled or parsed when it was loaded")
-        })
-    }
-
-    fn compile(source: &str) -> Result<Regex, regex::Error> {
-        RegexBuilder::new(source)
-            .size_limit(16 << 20)
-            .dfa_size_limit(4 << 20)
-            .build()
-    }
-
-    fn is_match(&self, text: &str) -> bool {
-        self.regex().is_match(text)
-    }
-}
-
-/// All log signs behind one automaton.
-#[derive(Debug)]
-struct LogIndex {
-    automaton: AhoCorasick,
-    /// For each literal of the automaton, the signs that it may announce.
-    announces: Vec<Vec<Announced>>,
-}
-
-/// What a literal in a log may announce.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Announced {
-    /// Failure and sign, by index.
-    Sign { failure: usize, sign: usize },
-    /// The first line of a Python traceback.
-    Traceback,
-    /// An Xid in a kernel line.
-    Xid,
-    /// The block in which torchrun names the first failure.
-    FirstObserved,
-}
-
 impl Knowledge {
     /// The knowledge shipped with the program.
     ///
@@ -343,83 +280,23 @@ impl Knowledge {
     }
 
     /// What may stand in this text, as (byte offset, announcement); several of one line are not told apart.
-    pub(super) fn announced<'a>(
+    pub fn announced<'a>(
         &'a self,
         text: &'a str,
     ) -> impl Iterator<Item = (usize, Announced)> + 'a {
-        self.logs
-            .automaton
-            .find_overlapping_iter(text)
-            .flat_map(|found| {
-                self.logs.announces[found.pattern().as_usize()]
-                    .iter()
-                    .map(move |announced| (found.start(), *announced))
-            })
+        self.logs.announced(text)
     }
 
     /// The line without advice and speculation, which are never causes.
     pub(super) fn without_advice<'a>(&self, line: &'a str) -> std::borrow::Cow<'a, str> {
         let mut out = std::borrow::Cow::Borrowed(line);
         for pattern in &self.advice {
-            if pattern.is_match(&out) {
+            if pattern.may_match(&out) && pattern.is_match(&out) {
                 let cut = pattern.regex().replace_all(&out, "").into_owned();
                 out = std::borrow::Cow::Owned(cut);
             }
         }
         out
-    }
-}
-
-impl LogIndex {
-    fn of(failures: &[Failure]) -> Self {
-        let mut announces: HashMap<String, Vec<Announced>> = HashMap::new();
-        for (failure, row) in failures.iter().enumerate() {
-            for (sign, test) in row.signs.iter().enumerate() {
-                let (Sign::Log(text)
-                | Sign::Text {
-                    place: TextPlace::Kernel,
-                    text,
-                }) = test
-                else {
-                    continue;
-                };
-                let Some(must) = &text.must else { continue };
-                let literals = regex_syntax::parse(&must.source)
-                    .ok()
-                    .and_then(|hir| literal::required(&hir))
-                    .expect("a log pattern without a literal is refused when it is loaded");
-                for literal in literals {
-                    announces
-                        .entry(literal)
-                        .or_default()
-                        .push(Announced::Sign { failure, sign });
-                }
-            }
-        }
-        for (literal, announced) in [
-            ("traceback (most recent call last)", Announced::Traceback),
-            ("xid", Announced::Xid),
-            ("first observed failure", Announced::FirstObserved),
-        ] {
-            announces
-                .entry(literal.to_owned())
-                .or_default()
-                .push(announced);
-        }
-        let mut announces: Vec<_> = announces.into_iter().collect();
-        announces.sort();
-        let automaton = AhoCorasick::builder()
-            .ascii_case_insensitive(true)
-            .kind(Some(AhoCorasickKind::DFA))
-            .build(announces.iter().map(|(literal, _)| literal))
-            .expect("some hundred short literals fit an automaton");
-        Self {
-            automaton,
-            announces: announces
-                .into_iter()
-                .map(|(_, announced)| announced)
-                .collect(),
-        }
     }
 }
 

@@ -5,7 +5,7 @@ use serde_saphyr::Spanned;
 
 use super::{
     Failure, KnowledgeError, NodeNeed, Pattern, Remedy, Sign, StateField, TextPlace, TextTest,
-    When, literal,
+    When,
 };
 use crate::diagnose::{Role, SafetyClass};
 
@@ -160,7 +160,7 @@ impl Checker<'_> {
         }
     }
 
-    fn pattern(&self, line: u64, source: &str) -> Result<Pattern, KnowledgeError> {
+    fn check(&self, line: u64, source: &str) -> Result<(), KnowledgeError> {
         let problem = match self.check {
             Check::Syntax => regex_syntax::parse(source)
                 .err()
@@ -173,11 +173,20 @@ impl Checker<'_> {
             Some(problem) => {
                 Err(self.invalid(line, format!("not a regular expression: {problem}")))
             }
-            None => Ok(Pattern {
-                source: source.to_owned(),
-                regex: std::sync::OnceLock::new(),
-            }),
+            None => Ok(()),
         }
+    }
+
+    fn checks(
+        &self,
+        line: u64,
+        must: Option<&str>,
+        unless: Option<&str>,
+    ) -> Result<(), KnowledgeError> {
+        for source in [must, unless].into_iter().flatten() {
+            self.check(line, source)?;
+        }
+        Ok(())
     }
 
     fn test(
@@ -186,12 +195,8 @@ impl Checker<'_> {
         must: Option<&str>,
         unless: Option<&str>,
     ) -> Result<TextTest, KnowledgeError> {
-        Ok(TextTest {
-            must: must.map(|must| self.pattern(line, must)).transpose()?,
-            unless: unless
-                .map(|unless| self.pattern(line, unless))
-                .transpose()?,
-        })
+        self.checks(line, must, unless)?;
+        Ok(TextTest::of(must, unless))
     }
 
     /// A test that is looked for in logs, and so needs a literal to find its lines by.
@@ -201,17 +206,13 @@ impl Checker<'_> {
         must: &str,
         unless: Option<&str>,
     ) -> Result<TextTest, KnowledgeError> {
-        let test = self.test(line, Some(must), unless)?;
-        let literals = regex_syntax::parse(must)
-            .ok()
-            .and_then(|hir| literal::required(&hir));
-        if literals.is_none() {
-            return Err(self.invalid(
+        self.checks(line, Some(must), unless)?;
+        TextTest::searched(must, unless).map_err(|alternative| {
+            self.invalid(
                 line,
-                format!("`{must}` has no literal of three characters that every match contains"),
-            ));
-        }
-        Ok(test)
+                format!("`{alternative}` has no literal of three characters that every match contains"),
+            )
+        })
     }
 
     fn sign(&self, line: u64, row: SignRow) -> Result<Sign, KnowledgeError> {
@@ -374,7 +375,8 @@ pub(super) fn failures(path: &str, text: &str, check: Check) -> Result<Failures,
     }
     let mut advice = Vec::with_capacity(file.advice.len());
     for pattern in file.advice {
-        advice.push(checker.pattern(pattern.referenced.line(), &pattern.value)?);
+        checker.check(pattern.referenced.line(), &pattern.value)?;
+        advice.push(Pattern::searched(&pattern.value));
     }
     Ok(Failures { failures, advice })
 }

@@ -207,13 +207,17 @@ fn every_pattern_compiles_and_every_reference_leads_somewhere() {
             else {
                 continue;
             };
-            for pattern in text.must.iter().chain(&text.unless) {
-                Pattern::compile(&pattern.source).unwrap();
+            let (must, unless) = text.sources();
+            for source in must.into_iter().chain(unless) {
+                Pattern::compile(source).unwrap();
+            }
+            for branch in text.branches() {
+                branch.regex();
             }
         }
     }
     for advice in &knowledge.advice {
-        Pattern::compile(&advice.source).unwrap();
+        advice.regex();
     }
 }
 

@@ -107,14 +107,9 @@ impl Sign {
 
 impl TextTest {
     fn words(&self) -> String {
-        let must = self
-            .must
-            .as_ref()
-            .map_or_else(String::new, |must| format!(" that matches {}", must.source));
-        let unless = self
-            .unless
-            .as_ref()
-            .map_or_else(String::new, |unless| format!(" and not {}", unless.source));
+        let (must, unless) = self.sources();
+        let must = must.map_or_else(String::new, |must| format!(" that matches {must}"));
+        let unless = unless.map_or_else(String::new, |unless| format!(" and not {unless}"));
         format!("{must}{unless}")
     }
 }

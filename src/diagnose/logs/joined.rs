@@ -1,9 +1,10 @@
 //! One log as one text to search, with the way back to its lines. Overwritten progress bars and JSON envelopes are
 //! opened here, so that the rest reads plain lines.
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 
 use jiff::Timestamp;
+use memchr::memchr2;
 use serde::Deserialize;
 
 use super::noise::{is_overwritten_progress, is_progress};
@@ -22,11 +23,19 @@ struct Line {
     opened: bool,
 }
 
+/// The search for the last lines of progress, from the end of the text and no further than was asked for.
+#[derive(Clone, Copy, Default)]
+struct Search {
+    looked_at: usize,
+    lines: usize,
+    found: Option<usize>,
+}
+
 pub(super) struct Joined<'a> {
     log: &'a ContainerLog,
     pub(super) text: String,
     lines: Vec<Line>,
-    last_progress: OnceCell<Option<usize>>,
+    progress: Cell<Search>,
     tasks: OnceCell<bool>,
 }
 
@@ -41,7 +50,7 @@ impl<'a> Joined<'a> {
             log,
             text: String::with_capacity(bytes),
             lines: Vec::with_capacity(log.lines.len()),
-            last_progress: OnceCell::new(),
+            progress: Cell::new(Search::default()),
             tasks: OnceCell::new(),
         };
         for (origin, line) in log.lines.iter().enumerate() {
@@ -70,7 +79,7 @@ impl<'a> Joined<'a> {
     /// Of a progress bar that overwrites itself, only its last state is kept.
     fn split(&mut self, origin: usize, text: &str) {
         let text = text.trim_end_matches(['\r', '\n']);
-        if !text.contains(['\r', '\n']) {
+        if memchr2(b'\r', b'\n', text.as_bytes()).is_none() {
             self.push(origin, text, false);
             return;
         }
@@ -142,13 +151,22 @@ impl<'a> Joined<'a> {
     pub(super) fn progressed_after(&self, index: usize) -> bool {
         /// One more line of progress may be in flight when a rank dies.
         const IN_FLIGHT: usize = 1;
-        let last = self.last_progress.get_or_init(|| {
-            (0..self.len())
-                .rev()
-                .filter(|index| is_progress(self.line(*index)))
-                .nth(IN_FLIGHT)
-        });
-        last.is_some_and(|last| last > index)
+        let mut search = self.progress.get();
+        while search.found.is_none() && search.looked_at < self.len() {
+            let next = self.len() - 1 - search.looked_at;
+            if next <= index {
+                break;
+            }
+            search.looked_at += 1;
+            if is_progress(self.line(next)) {
+                search.lines += 1;
+                if search.lines > IN_FLIGHT {
+                    search.found = Some(next);
+                }
+            }
+        }
+        self.progress.set(search);
+        search.found.is_some_and(|last| last > index)
     }
 
     /// The task that `srun --label` names before a line. One number before a colon says nothing; a log full of them does.

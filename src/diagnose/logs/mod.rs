@@ -1,4 +1,4 @@
-//! Reads logs for signatures: one pass of literals over each log, the regular expressions only where one hit.
+//! Reads logs for signatures: one search for literals over each log, the regular expressions only on lines with one.
 //! Knows tracebacks, rank prefixes, progress lines and what is only a warning. Pure.
 
 mod joined;
@@ -7,7 +7,9 @@ mod prefix;
 mod traceback;
 mod written;
 
+use std::borrow::Cow;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::LazyLock;
 
 use jiff::Timestamp;
@@ -119,15 +121,15 @@ pub(super) fn read(log: &ContainerLog, node: Option<&str>, knowledge: &Knowledge
     let joined = Joined::of(log);
     let mut reading = LogReading::default();
     let mut tracebacks: Vec<Traceback> = Vec::new();
-    let mut seen: HashMap<(usize, bool), usize> = HashMap::new();
+    let mut kept = Kept::default();
     let mut tested: HashMap<Announced, usize> = HashMap::new();
+    let mut line = Line::default();
     for (offset, announced) in knowledge.announced(&joined.text) {
         let index = joined.line_at(offset);
         // One literal may stand in a line several times, and several literals announce one sign.
         if tested.insert(announced, index) == Some(index) {
             continue;
         }
-        let raw = joined.line(index);
         match announced {
             Announced::Traceback => {
                 if let Some(traceback) = Traceback::read(&joined, index) {
@@ -140,18 +142,27 @@ pub(super) fn read(log: &ContainerLog, node: Option<&str>, knowledge: &Knowledge
                     reading.first_observed.get_or_insert(block);
                 }
             }
+            Announced::CollectiveTimeout => {
+                let text = line.of(&joined, index);
+                if !is_code(&joined, index, text, &tracebacks) {
+                    note_timeout(&mut reading, text);
+                }
+            }
             Announced::Xid => {
-                for code in xids(raw) {
+                for code in xids(joined.line(index)) {
                     if let Some(failure) = knowledge.xid(code) {
-                        let hit = hit(&joined, index, raw, node, failure, Tier::Node);
-                        keep(&mut reading.hits, &mut seen, hit);
+                        kept.keep(hit(&joined, index, node, failure, Tier::Node));
                     }
                 }
             }
-            Announced::Sign { failure, sign } => {
+            Announced::Sign {
+                failure,
+                sign,
+                branch,
+            } => {
                 let row = &knowledge.failures()[failure];
-                let (text, tier) = match &row.signs[sign] {
-                    Sign::Log(text) => (text, Tier::Log),
+                let (test, tier) = match &row.signs[sign] {
+                    Sign::Log(test) => (test, Tier::Log),
                     Sign::Text {
                         place: TextPlace::Kernel,
                         text,
@@ -163,39 +174,86 @@ pub(super) fn read(log: &ContainerLog, node: Option<&str>, knowledge: &Knowledge
                     | Sign::Node { .. }
                     | Sign::Text { .. } => continue,
                 };
-                let cleaned = redact::clean(raw);
-                let (_, line) = unprefixed(&cleaned);
-                if !text.is_match(line) || is_code(&joined, index, line, &tracebacks) {
+                // The first line that tells of a failure is the one that counts.
+                let survived = || tier == Tier::Log && joined.progressed_after(index);
+                if kept.has(failure, false) || (kept.has(failure, true) && survived()) {
                     continue;
                 }
-                let rest = knowledge.without_advice(line);
-                if rest.len() != line.len() && !text.is_match(&rest) {
+                let text = line.of(&joined, index);
+                if !test.matches_branch(branch, text)
+                    || is_code(&joined, index, text, &tracebacks)
+                {
                     continue;
                 }
-                let mut hit = hit(&joined, index, raw, node, failure, tier);
-                hit.weak = is_mild(&rest) || (tier == Tier::Log && joined.progressed_after(index));
-                note_timeout(&mut reading, line);
-                keep(&mut reading.hits, &mut seen, hit);
+                let rest = knowledge.without_advice(text);
+                if rest.len() != text.len() && !test.matches_branch(branch, &rest) {
+                    continue;
+                }
+                let mut hit = hit(&joined, index, node, failure, tier);
+                hit.weak = is_mild(&rest) || survived();
+                kept.keep(hit);
             }
         }
     }
-    add_exceptions(
-        &mut reading,
-        &mut seen,
-        &joined,
-        &tracebacks,
-        node,
-        knowledge,
-    );
+    add_exceptions(&mut kept, &joined, &tracebacks, node, knowledge);
+    reading.hits = kept.hits;
     reading.ranks.sort_unstable();
     reading.ranks.dedup();
     reading
 }
 
+/// The line that was looked at last, cleaned and without its prefixes: several signs look at one line.
+#[derive(Default)]
+struct Line<'a> {
+    index: Option<usize>,
+    text: Cow<'a, str>,
+    begins: usize,
+}
+
+impl<'a> Line<'a> {
+    fn of(&mut self, joined: &'a Joined<'_>, index: usize) -> &str {
+        if self.index != Some(index) {
+            self.index = Some(index);
+            self.text = redact::clean(joined.line(index));
+            let (_, rest) = unprefixed(&self.text);
+            self.begins = self.text.len() - rest.len();
+        }
+        &self.text[self.begins..]
+    }
+}
+
+/// The first hit of each failure, strong and weak apart.
+#[derive(Default)]
+struct Kept {
+    hits: Vec<Hit>,
+    places: HashMap<(usize, bool), usize>,
+}
+
+impl Kept {
+    fn has(&self, failure: usize, weak: bool) -> bool {
+        self.places.contains_key(&(failure, weak))
+    }
+
+    fn keep(&mut self, hit: Hit) {
+        match self.places.entry((hit.failure, hit.weak)) {
+            Entry::Occupied(place) => {
+                let kept = &mut self.hits[*place.get()];
+                // Tracebacks are added last, so a later call may bring an earlier line.
+                if hit.order < kept.order {
+                    *kept = hit;
+                }
+            }
+            Entry::Vacant(place) => {
+                place.insert(self.hits.len());
+                self.hits.push(hit);
+            }
+        }
+    }
+}
+
 /// The unhandled exceptions that no signature names are application exceptions.
 fn add_exceptions(
-    reading: &mut LogReading,
-    seen: &mut HashMap<(usize, bool), usize>,
+    kept: &mut Kept,
     joined: &Joined<'_>,
     tracebacks: &[Traceback],
     node: Option<&str>,
@@ -205,8 +263,7 @@ fn add_exceptions(
         return;
     };
     for traceback in tracebacks {
-        let raw = joined.line(traceback.exception);
-        let cleaned = redact::clean(raw);
+        let cleaned = redact::clean(joined.line(traceback.exception));
         let (_, line) = unprefixed(&cleaned);
         if line.starts_with("KeyboardInterrupt")
             || line.starts_with("SystemExit")
@@ -220,12 +277,12 @@ fn add_exceptions(
         } else {
             failure
         };
-        let mut hit = hit(joined, traceback.exception, raw, node, failure, Tier::Log);
+        let mut hit = hit(joined, traceback.exception, node, failure, Tier::Log);
         hit.weak = is_mild(line) || joined.progressed_after(traceback.exception);
-        keep(&mut reading.hits, seen, hit);
+        kept.keep(hit);
     }
     // A message may run over several lines, so what follows the line that names the exception counts too.
-    for hit in &mut reading.hits {
+    for hit in &mut kept.hits {
         hit.fatal = tracebacks
             .iter()
             .any(|traceback| (traceback.exception..traceback.exception + 8).contains(&hit.order));
@@ -235,12 +292,12 @@ fn add_exceptions(
 fn hit(
     joined: &Joined<'_>,
     index: usize,
-    raw: &str,
     node: Option<&str>,
     failure: usize,
     tier: Tier,
 ) -> Hit {
     let log = joined.log();
+    let raw = joined.line(index);
     let (prefix, line) = unprefixed(raw);
     Hit {
         failure,
@@ -257,27 +314,6 @@ fn hit(
         line: excerpt(joined.shown(index)),
         weak: false,
         fatal: false,
-        count: 1,
-    }
-}
-
-/// Keeps the first hit of each failure, strong and weak apart; later ones are counted.
-fn keep(hits: &mut Vec<Hit>, seen: &mut HashMap<(usize, bool), usize>, hit: Hit) {
-    match seen.entry((hit.failure, hit.weak)) {
-        std::collections::hash_map::Entry::Occupied(kept) => {
-            let kept = &mut hits[*kept.get()];
-            kept.count += 1;
-            // Tracebacks are added last, so a later call may bring an earlier line.
-            if hit.order < kept.order {
-                let count = kept.count;
-                *kept = hit;
-                kept.count = count;
-            }
-        }
-        std::collections::hash_map::Entry::Vacant(slot) => {
-            slot.insert(hits.len());
-            hits.push(hit);
-        }
     }
 }
 
