@@ -17,6 +17,8 @@ use serde::{Deserialize, Serialize};
 use crate::estate::index::{Estate, Job};
 use crate::redact;
 
+pub(crate) use disruption::{REPEATED, preemptions};
+pub(crate) use node::first_death;
 pub use node::node_symptoms;
 
 /// The kinds of failure that alerts are told apart by. Coarse on purpose: while a job's alert is open,

@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Assessment, FailureClass, Thresholds, assess, ended_well};
+use super::{Assessment, FailureClass, Thresholds, assess, ended_well, node_symptoms, preemptions};
 use crate::estate::index::{Estate, Job};
 use crate::estate::{
     Condition, Container, ContainerState, Controller, Event, JobKey, Node, ObjectRef, Phase, Pod,
@@ -651,5 +651,123 @@ fn a_pod_that_ran_out_of_time_says_so_beside_how_its_container_ended() {
     assert!(
         says.contains(&"Crashed/DeadlineExceeded".to_owned()),
         "{says:?}"
+    );
+}
+
+#[test]
+fn the_third_preemption_of_a_day_is_a_failure_of_its_own() {
+    let evict = |n: i64| {
+        let mut evict = event(
+            "Normal",
+            "Evict",
+            "was preempted by higher priority workload",
+            ("PodGroup", "pg-bert-0b6a5b0e-6c4e-4c39-9a65-1b8f0d1f3a01"),
+        );
+        evict.uid = format!("evict-{n}");
+        evict.first = None;
+        evict.last = at(n * 120);
+        Observation::Event(Box::new(evict))
+    };
+    let twice = Scene::new()
+        .workload(workload("Pending", at(1)))
+        .sees(evict(0))
+        .sees(evict(1));
+    assert_eq!(twice.says(at(121)), ["?Disrupted/Preempted"]);
+    let thrice = twice.sees(evict(2));
+    assert_eq!(
+        thrice.says(at(241)),
+        ["Disrupted/RepeatedPreemption", "?Disrupted/Preempted"]
+    );
+    let detail = &thrice.judged(at(241)).symptoms[0].detail;
+    assert_eq!(detail, "preempted 3 times within 24 hours");
+    // A day after the first of the three there were only two.
+    assert!(
+        !thrice
+            .says(at(24 * 60 + 1))
+            .contains(&"Disrupted/RepeatedPreemption".to_owned())
+    );
+}
+
+#[test]
+fn a_gang_that_is_taken_at_once_was_preempted_once() {
+    let taken: Vec<Event> = (0..64)
+        .map(|n| {
+            let mut event = event("Normal", "Preempted", "by a/b", ("Pod", "bert-x"));
+            event.last = at(n / 16);
+            event
+        })
+        .collect();
+    assert_eq!(preemptions(&taken, at(10)).len(), 1);
+    let mut folded = event("Normal", "Evict", "taken", ("PodGroup", "pg"));
+    folded.count = 64;
+    (folded.first, folded.last) = (Some(at(0)), at(1));
+    assert_eq!(preemptions([&folded], at(10)).len(), 1);
+    folded.count = 4;
+    folded.last = at(600);
+    assert_eq!(preemptions([&folded], at(601)).len(), 4);
+}
+
+#[test]
+fn two_jobs_that_die_on_one_node_make_it_suspect_and_one_does_not() {
+    let died = |job: &str, node: &str, exit_code: i32, minute: i64| {
+        let mut pod = pod(
+            &format!("{job}-x"),
+            "Failed",
+            ContainerState::Terminated(end(exit_code, "Error", at(minute))),
+        );
+        pod.uid = format!("uid-{job}");
+        pod.workload = job.into();
+        pod.owner = None;
+        pod.runai_id = None;
+        pod.node = Some(node.to_owned());
+        pod
+    };
+    let node = || Node {
+        cluster: "prod".into(),
+        name: "gpu-1".to_owned(),
+        uid: "uid-gpu-1".to_owned(),
+        created: at(0),
+        unschedulable: false,
+        taints: Vec::new(),
+        conditions: Vec::new(),
+        capacity_gpus: 8.0,
+        allocatable_gpus: 8.0,
+        gpu_type: None,
+        node_pool: None,
+    };
+    let judged = |pods: Vec<Pod>, now: Timestamp| {
+        let mut scene = Scene::new().sees(Observation::Node(Box::new(node())));
+        for pod in pods {
+            scene = scene.pod(pod);
+        }
+        let entry = scene.estate.node("prod", "gpu-1").expect("it was seen");
+        node_symptoms(entry, &scene.estate, &Thresholds::default(), now)
+            .symptoms
+            .into_iter()
+            .map(|symptom| symptom.detail)
+            .collect::<Vec<_>>()
+    };
+    let one = died("one", "gpu-1", 139, 1);
+    let two = died("two", "gpu-1", 134, 30);
+    assert_eq!(judged(vec![one.clone()], at(31)), Vec::<String>::new());
+    assert_eq!(
+        judged(vec![one.clone(), two.clone()], at(31)),
+        ["node gpu-1: 2 different jobs failed here within the hour: two, one"]
+    );
+    for (other, why) in [
+        (died("two", "gpu-1", 1, 30), "an error of its own"),
+        (died("two", "gpu-1", 143, 30), "somebody stopped it"),
+        (died("two", "gpu-2", 139, 30), "another node"),
+    ] {
+        assert_eq!(
+            judged(vec![one.clone(), other], at(31)),
+            Vec::<String>::new(),
+            "{why}"
+        );
+    }
+    assert_eq!(
+        judged(vec![one, two], at(62)),
+        Vec::<String>::new(),
+        "an hour ago"
     );
 }

@@ -12,14 +12,13 @@ use super::standing::{
     Standing, TERMINATING, deaths, is_by_the_job, is_ready, is_starting, is_unscheduled,
 };
 use super::{Evidence, logs, silent};
+use crate::detect::{REPEATED, preemptions};
 use crate::estate::{ContainerState, Phase, Pod};
 
 /// Images of 30 GB take this long from a slow store.
 const PULLING: SignedDuration = SignedDuration::from_mins(10);
 const INITIALIZING: SignedDuration = SignedDuration::from_mins(20);
 const PENDING: SignedDuration = SignedDuration::from_mins(30);
-/// This many preemptions in a day are a matter of quota, not of chance.
-const PREEMPTIONS: u32 = 3;
 /// Restarts from which the lack of progress is told.
 const ATTEMPTS: u32 = 3;
 
@@ -258,18 +257,8 @@ impl Rules<'_> {
     fn repetition(&mut self, signs: &[Hit]) {
         let evidence = self.evidence;
         let expected = ["preempted", "reclaimed", "consolidated"];
-        let events: u32 = evidence
-            .events
-            .iter()
-            .filter(|event| {
-                evidence.collected.duration_since(event.last) < SignedDuration::from_hours(24)
-                    && event.object.kind == "PodGroup"
-                    && matches!(event.reason.as_str(), "Evict" | "Preempted")
-                    && !event.message.contains("minimum required number")
-            })
-            .map(|event| event.count.max(1))
-            .sum();
-        if events >= PREEMPTIONS && self.is_named(signs, &expected) {
+        let events = preemptions(&evidence.events, evidence.collected).len();
+        if events >= REPEATED && self.is_named(signs, &expected) {
             self.add(
                 "repeated_preemption",
                 "event",

@@ -21,7 +21,7 @@ use crate::alert::Alert;
 use crate::alert::identity::Alias;
 use crate::alert::report::{JobReport, Presence};
 use crate::alert::service::{Alerts, Ingested, Result};
-use crate::detect::{FailureClass, Thresholds, assess, node_symptoms};
+use crate::detect::{FailureClass, Thresholds, assess, first_death, node_symptoms};
 use crate::estate::index::RUNAI_SCOPE;
 use crate::estate::{JobKey, SharedEstate};
 use crate::store::{AlertFilter, Store};
@@ -366,6 +366,10 @@ impl Pipeline {
                     continue;
                 };
                 let judged = assess(job, &estate, &self.thresholds, now);
+                // A node on which several jobs die is judged by that, whatever it says of itself.
+                if let Some((node, _)) = first_death(job) {
+                    self.work.nodes.insert((key.cluster.clone(), node));
+                }
                 let admitted = self
                     .control
                     .admits(job.project.as_deref(), &key.namespace, now);
@@ -394,7 +398,7 @@ impl Pipeline {
                     .gone(&crate::alert::report::view(&at.0, "", &at.1));
                 continue;
             };
-            let judged = node_symptoms(entry, &self.thresholds, now);
+            let judged = node_symptoms(entry, &estate, &self.thresholds, now);
             if let Some(recheck) = judged.recheck {
                 self.work.nodes_due.insert((recheck, at));
             }

@@ -22,6 +22,8 @@ const LINES_OF_RHYTHM: u64 = 10;
 const RANKS_LATE: i32 = 5;
 /// A main process may be gone this long, while its pod still holds GPUs, before it is told.
 const PROCESS_GONE: SignedDuration = SignedDuration::from_mins(5);
+/// One that ended well may leave this long to side-cars that upload results and flush logs.
+const PROCESS_DONE: SignedDuration = SignedDuration::from_mins(15);
 /// Slower than half its own past, over this long.
 const SLOWDOWN: SignedDuration = SignedDuration::from_mins(15);
 const SLOWER: f64 = 0.5;
@@ -155,8 +157,8 @@ pub(super) fn assess(job: &Job, thresholds: &Thresholds, now: Timestamp, found: 
         found.now(if again { symptom.wrapping() } else { symptom });
     }
     // A container that ended while its pod runs on says so once; nothing else changes when the time is up.
-    if let Some((_, since)) = process_gone(&quiet)
-        && let Ok(at) = since.checked_add(PROCESS_GONE)
+    if let Some(gone) = process_gone(&quiet)
+        && let Ok(at) = gone.since.checked_add(gone.patience)
         && at > now
     {
         found.recheck = Some(found.recheck.map_or(at, |earlier| earlier.min(at)));
@@ -170,8 +172,12 @@ pub fn silences(job: &Quiet<'_>, thresholds: &Thresholds, now: Timestamp) -> Vec
     if !runs(job) {
         return found;
     }
-    if let Some((pod, since)) = process_gone(job)
-        && now.duration_since(since) >= PROCESS_GONE
+    if let Some(Gone {
+        pod,
+        since,
+        patience,
+    }) = process_gone(job)
+        && now.duration_since(since) >= patience
     {
         found.push(Silence {
             cause: "held_no_process",
@@ -231,23 +237,41 @@ fn mains(pod: &Pod) -> impl Iterator<Item = &Container> {
 }
 
 /// A running pod whose main containers have all ended: a side-car keeps it, and with it its GPUs.
-fn process_gone<'a>(job: &Quiet<'a>) -> Option<(&'a Pod, Timestamp)> {
+fn process_gone<'a>(job: &Quiet<'a>) -> Option<Gone<'a>> {
     job.pods
         .iter()
         .copied()
         .filter(|pod| pod.gpus > 0.0 && pod.phase == "Running" && pod.deleting.is_none())
         .find_map(|pod| {
             let mut last = None;
+            let mut patience = PROCESS_DONE;
             for container in mains(pod) {
                 match &container.state {
-                    ContainerState::Terminated(end) => last = last.max(end.finished),
+                    ContainerState::Terminated(end) => {
+                        last = last.max(end.finished);
+                        if end.exit_code != 0 {
+                            patience = PROCESS_GONE;
+                        }
+                    }
                     ContainerState::Waiting { .. }
                     | ContainerState::Running { .. }
                     | ContainerState::Unknown => return None,
                 }
             }
-            last.map(|since| (pod, since))
+            last.map(|since| Gone {
+                pod,
+                since,
+                patience,
+            })
         })
+}
+
+/// A pod that holds GPUs though its main process has ended.
+struct Gone<'a> {
+    pod: &'a Pod,
+    since: Timestamp,
+    /// How long that may last.
+    patience: SignedDuration,
 }
 
 /// What the GPUs say, as far as it bears on a silence that began at `since`.
