@@ -297,11 +297,13 @@ fn check(global: &Global, file: &std::path::Path) -> Exit {
 /// Says what is wrong with a local file.
 pub(super) fn refused(global: &Global, error: &KnowledgeError) -> Exit {
     if global.json {
-        let line = match error {
-            KnowledgeError::Invalid { line, .. } => json!(line),
-            KnowledgeError::Unreadable { .. } => Value::Null,
+        let (line, column) = match error {
+            KnowledgeError::Invalid { line, column, .. } => (json!(line), json!(column)),
+            KnowledgeError::Unreadable { .. } => (Value::Null, Value::Null),
         };
-        print::value(&json!({ "ok": false, "error": sentence(error), "line": line }));
+        print::value(
+            &json!({ "ok": false, "error": sentence(error), "line": line, "column": column }),
+        );
     } else {
         print::note(&format!("nightbell: {}", sentence(error)));
     }

@@ -394,7 +394,16 @@ async fn troubleshoot(
     runai: Option<&FakeRunai>,
     job: &str,
 ) -> (i32, Value, String) {
-    let folder = tempfile::tempdir().unwrap();
+    troubleshoot_in(tempfile::tempdir().unwrap(), kube, runai, job).await
+}
+
+/// The same, in a folder that holds the configuration.
+async fn troubleshoot_in(
+    folder: tempfile::TempDir,
+    kube: Option<&KubeApi>,
+    runai: Option<&FakeRunai>,
+    job: &str,
+) -> (i32, Value, String) {
     let mut variables = BTreeMap::from([("API_PORT".to_owned(), "1".to_owned())]);
     if let Some(kube) = kube {
         let path = folder.path().join("kubeconfig");
@@ -486,5 +495,47 @@ async fn the_command_asks_run_ai_alone_and_tells_several_candidates() {
     assert!(
         !answer["missing_evidence"].as_array().unwrap().is_empty(),
         "{answer}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failure_that_a_local_file_adds_is_named_with_its_own_advice() {
+    let api = KubeApi::start().await;
+    api.put(PODS, worker(0, Some(1)));
+    api.answer_text(
+        &format!("{LOGS}/gang-worker-0/log"),
+        "2026-11-21T22:15:00Z solver starting\n2026-11-21T22:15:02Z flexlm: no seat left for feature SOLVER (71)\n",
+    );
+    let (_, before, _) = troubleshoot(Some(&api), None, "gang").await;
+    assert_ne!(before["findings"][0]["cause"], "licence_seats", "{before}");
+
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(
+        folder.path().join("ours.yaml"),
+        "version: 1\nfailures:\n  - id: licence_seats\n    title: All licence seats are taken\n    weight: 70\n    \
+         over: [app_exception, app_exit_unexplained]\n    safety: human\n    cause: The licence server has no seat left.\n    \
+         advice: Wait for a seat, or ask the vendor for more.\n    source: us\n    signs:\n      \
+         - {log: '(?i)flexlm: no seat left'}\n",
+    )
+    .unwrap();
+    let ours = folder.path().join("ours.yaml");
+    std::fs::write(
+        folder.path().join("nightbell.yaml"),
+        format!("knowledge_file: {}\n", ours.display()),
+    )
+    .unwrap();
+    let (code, answer, _) = troubleshoot_in(folder, Some(&api), None, "gang").await;
+    assert_eq!(code, 0, "{answer}");
+    let found = &answer["findings"][0];
+    assert_eq!(found["cause"], "licence_seats", "{answer}");
+    assert_eq!(found["role"], "root");
+    assert_eq!(found["title"], "All licence seats are taken");
+    assert_eq!(
+        found["recommendation"],
+        "Wait for a seat, or ask the vendor for more."
+    );
+    assert_eq!(
+        found["evidence"][0]["line"],
+        "flexlm: no seat left for feature SOLVER (71)"
     );
 }

@@ -23,6 +23,7 @@ mod gate_schedules;
 mod gate_stops;
 mod http;
 mod http_lists;
+mod knowledge;
 mod kube_client;
 mod kube_watch;
 mod metrics;

@@ -31,10 +31,13 @@ pub enum KnowledgeError {
         #[source]
         source: std::io::Error,
     },
-    #[error("{path}:{line}: {message}")]
+    #[error("{path}:{line}:{column}: {message}")]
     Invalid {
         path: String,
+        /// From 1.
         line: u64,
+        /// In characters, from 1.
+        column: u64,
         message: String,
     },
 }
@@ -217,6 +220,12 @@ impl Knowledge {
         }
         if let Some((path, text)) = local {
             let local = schema::failures(path, text, schema::Check::Compile)?;
+            let known: Vec<&str> = failures
+                .iter()
+                .chain(&local.failures)
+                .map(|failure| failure.id.as_str())
+                .collect();
+            schema::references(path, &local.references, &known)?;
             advice.extend(local.advice);
             for failure in local.failures {
                 match failures.iter_mut().find(|known| known.id == failure.id) {
@@ -280,10 +289,7 @@ impl Knowledge {
     }
 
     /// What may stand in this text, as (byte offset, announcement); several of one line are not told apart.
-    pub fn announced<'a>(
-        &'a self,
-        text: &'a str,
-    ) -> impl Iterator<Item = (usize, Announced)> + 'a {
+    pub fn announced<'a>(&'a self, text: &'a str) -> impl Iterator<Item = (usize, Announced)> + 'a {
         self.logs.announced(text)
     }
 

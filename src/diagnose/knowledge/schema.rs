@@ -1,11 +1,13 @@
-//! The shape of the knowledge files, and the checks that name the line of a mistake.
+//! The shape of the knowledge files, and the checks that name the place of a mistake.
 
+use std::sync::LazyLock;
+
+use regex::Regex;
 use serde::Deserialize;
-use serde_saphyr::Spanned;
+use serde_saphyr::{Location, Spanned};
 
 use super::{
-    Failure, KnowledgeError, NodeNeed, Pattern, Remedy, Sign, StateField, TextPlace, TextTest,
-    When,
+    Failure, KnowledgeError, NodeNeed, Pattern, Remedy, Sign, StateField, TextPlace, TextTest, When,
 };
 use crate::diagnose::{Role, SafetyClass};
 
@@ -21,6 +23,8 @@ pub(super) enum Check {
 pub(super) struct Failures {
     pub(super) failures: Vec<Failure>,
     pub(super) advice: Vec<Pattern>,
+    /// The ids that `see` and `over` name.
+    pub(super) references: Vec<Spanned<String>>,
 }
 
 pub(super) struct Xid {
@@ -48,11 +52,11 @@ struct FailureRow {
     #[serde(default)]
     alone: bool,
     #[serde(default)]
-    see: Vec<String>,
+    see: Vec<Spanned<String>>,
     #[serde(default = "ordinary_weight")]
     weight: u8,
     #[serde(default)]
-    over: Vec<String>,
+    over: Vec<Spanned<String>>,
     #[serde(default)]
     hardware: bool,
     safety: SafetyClass,
@@ -97,7 +101,7 @@ enum WhenName {
 #[serde(deny_unknown_fields)]
 struct SignRow {
     // What to look at: exactly one of these.
-    log: Option<String>,
+    log: Option<Spanned<String>>,
     exit: Option<Vec<i32>>,
     waiting: Option<Vec<String>>,
     terminated: Option<Vec<String>>,
@@ -107,15 +111,15 @@ struct SignRow {
     event: Option<Vec<String>>,
     phase: Option<Vec<String>>,
     phase_reason: Option<Vec<String>>,
-    pending: Option<String>,
-    pull: Option<String>,
-    start: Option<String>,
+    pending: Option<Spanned<String>>,
+    pull: Option<Spanned<String>>,
+    start: Option<Spanned<String>>,
     node: Option<Vec<String>>,
-    kernel: Option<String>,
-    history: Option<String>,
+    kernel: Option<Spanned<String>>,
+    history: Option<Spanned<String>>,
     // What narrows it.
-    text: Option<String>,
-    unless: Option<String>,
+    text: Option<Spanned<String>>,
+    unless: Option<Spanned<String>>,
     #[serde(default)]
     reason: Vec<String>,
     #[serde(default)]
@@ -145,77 +149,72 @@ impl OneOrMany {
     }
 }
 
-/// Names the file and line of mistakes.
+type Text = Spanned<String>;
+
+/// Names the file and place of mistakes.
 struct Checker<'a> {
     path: &'a str,
     check: Check,
 }
 
 impl Checker<'_> {
-    fn invalid(&self, line: u64, message: String) -> KnowledgeError {
+    fn invalid(&self, at: Location, message: String) -> KnowledgeError {
         KnowledgeError::Invalid {
             path: self.path.to_owned(),
-            line,
+            line: at.line(),
+            column: at.column(),
             message,
         }
     }
 
-    fn check(&self, line: u64, source: &str) -> Result<(), KnowledgeError> {
+    fn check(&self, source: &Spanned<String>) -> Result<(), KnowledgeError> {
+        let text = source.value.as_str();
         let problem = match self.check {
-            Check::Syntax => regex_syntax::parse(source)
+            Check::Syntax => regex_syntax::parse(text)
                 .err()
                 .map(|error| error.to_string()),
-            Check::Compile => Pattern::compile(source)
-                .err()
-                .map(|error| error.to_string()),
+            Check::Compile => Pattern::compile(text).err().map(|error| error.to_string()),
         };
         match problem {
-            Some(problem) => {
-                Err(self.invalid(line, format!("not a regular expression: {problem}")))
-            }
+            Some(problem) => Err(self.invalid(
+                source.referenced,
+                format!("not a regular expression: {problem}"),
+            )),
             None => Ok(()),
         }
     }
 
-    fn checks(
-        &self,
-        line: u64,
-        must: Option<&str>,
-        unless: Option<&str>,
-    ) -> Result<(), KnowledgeError> {
+    fn checks(&self, must: Option<&Text>, unless: Option<&Text>) -> Result<(), KnowledgeError> {
         for source in [must, unless].into_iter().flatten() {
-            self.check(line, source)?;
+            self.check(source)?;
         }
         Ok(())
     }
 
-    fn test(
-        &self,
-        line: u64,
-        must: Option<&str>,
-        unless: Option<&str>,
-    ) -> Result<TextTest, KnowledgeError> {
-        self.checks(line, must, unless)?;
-        Ok(TextTest::of(must, unless))
+    fn test(&self, must: Option<&Text>, unless: Option<&Text>) -> Result<TextTest, KnowledgeError> {
+        self.checks(must, unless)?;
+        Ok(TextTest::of(
+            must.map(|must| must.value.as_str()),
+            unless.map(|unless| unless.value.as_str()),
+        ))
     }
 
     /// A test that is looked for in logs, and so needs a literal to find its lines by.
-    fn log_test(
-        &self,
-        line: u64,
-        must: &str,
-        unless: Option<&str>,
-    ) -> Result<TextTest, KnowledgeError> {
-        self.checks(line, Some(must), unless)?;
-        TextTest::searched(must, unless).map_err(|alternative| {
-            self.invalid(
-                line,
-                format!("`{alternative}` has no literal of three characters that every match contains"),
-            )
-        })
+    fn log_test(&self, must: &Text, unless: Option<&Text>) -> Result<TextTest, KnowledgeError> {
+        self.checks(Some(must), unless)?;
+        TextTest::searched(&must.value, unless.map(|unless| unless.value.as_str())).map_err(
+            |alternative| {
+                self.invalid(
+                    must.referenced,
+                    format!(
+                        "`{alternative}` has no literal of three characters that every match contains"
+                    ),
+                )
+            },
+        )
     }
 
-    fn sign(&self, line: u64, row: SignRow) -> Result<Sign, KnowledgeError> {
+    fn sign(&self, at: Location, row: SignRow) -> Result<Sign, KnowledgeError> {
         let selectors = [
             row.log.is_some(),
             row.exit.is_some(),
@@ -235,16 +234,16 @@ impl Checker<'_> {
             row.history.is_some(),
         ];
         if selectors.iter().filter(|selector| **selector).count() != 1 {
-            return Err(self.invalid(line, "a sign looks at exactly one thing".to_owned()));
+            return Err(self.invalid(at, "a sign looks at exactly one thing".to_owned()));
         }
-        let unless = row.unless.as_deref();
+        let unless = row.unless.as_ref();
         if let Some(log) = row.log {
-            return Ok(Sign::Log(self.log_test(line, &log, unless)?));
+            return Ok(Sign::Log(self.log_test(&log, unless)?));
         }
         if let Some(kernel) = row.kernel {
             return Ok(Sign::Text {
                 place: TextPlace::Kernel,
-                text: self.log_test(line, &kernel, unless)?,
+                text: self.log_test(&kernel, unless)?,
             });
         }
         for (place, pattern) in [
@@ -254,11 +253,11 @@ impl Checker<'_> {
             (TextPlace::History, row.history),
         ] {
             if let Some(pattern) = pattern {
-                let text = self.test(line, Some(&pattern), unless)?;
+                let text = self.test(Some(&pattern), unless)?;
                 return Ok(Sign::Text { place, text });
             }
         }
-        let text = self.test(line, row.text.as_deref(), unless)?;
+        let text = self.test(row.text.as_ref(), unless)?;
         for (field, reasons) in [
             (StateField::Waiting, row.waiting),
             (StateField::Terminated, row.terminated),
@@ -318,8 +317,8 @@ impl Checker<'_> {
 
     fn parsed<T: for<'de> Deserialize<'de>>(&self, text: &str) -> Result<T, KnowledgeError> {
         serde_saphyr::from_str(text).map_err(|error| {
-            let line = error.location().map_or(0, |at| at.line());
-            self.invalid(line, error.to_string())
+            let at = error.location().unwrap_or(Location::UNKNOWN);
+            self.invalid(at, told(&error.without_snippet().to_string()))
         })
     }
 
@@ -328,7 +327,7 @@ impl Checker<'_> {
             return Ok(());
         }
         Err(self.invalid(
-            version.referenced.line(),
+            version.referenced,
             format!("version {} is not known", version.value),
         ))
     }
@@ -339,23 +338,29 @@ pub(super) fn failures(path: &str, text: &str, check: Check) -> Result<Failures,
     let file: FailureFile = checker.parsed(text)?;
     checker.version(&file.version)?;
     let mut failures: Vec<Failure> = Vec::with_capacity(file.failures.len());
+    let mut references = Vec::new();
     for row in file.failures {
-        let line = row.id.referenced.line();
         if failures.iter().any(|known| known.id == row.id.value) {
-            return Err(checker.invalid(line, format!("`{}` is there twice", row.id.value)));
+            return Err(checker.invalid(
+                row.id.referenced,
+                format!("`{}` is there twice", row.id.value),
+            ));
         }
         let mut signs = Vec::with_capacity(row.signs.len());
         for sign in row.signs {
-            signs.push(checker.sign(sign.referenced.line(), sign.value)?);
+            signs.push(checker.sign(sign.referenced, sign.value)?);
         }
+        let ids = |named: &[Spanned<String>]| named.iter().map(|id| id.value.clone()).collect();
+        let (see, over) = (ids(&row.see), ids(&row.over));
+        references.extend(row.see.into_iter().chain(row.over));
         failures.push(Failure {
             id: row.id.value,
             title: row.title,
             role: row.role,
             alone: row.alone,
-            see: row.see,
+            see,
             weight: row.weight,
-            over: row.over,
+            over,
             hardware: row.hardware,
             safety: row.safety,
             action: match row.action {
@@ -375,10 +380,79 @@ pub(super) fn failures(path: &str, text: &str, check: Check) -> Result<Failures,
     }
     let mut advice = Vec::with_capacity(file.advice.len());
     for pattern in file.advice {
-        checker.check(pattern.referenced.line(), &pattern.value)?;
+        checker.check(&pattern)?;
         advice.push(Pattern::searched(&pattern.value));
     }
-    Ok(Failures { failures, advice })
+    Ok(Failures {
+        failures,
+        advice,
+        references,
+    })
+}
+
+/// Each id that a file names must be known.
+pub(super) fn references(
+    path: &str,
+    named: &[Spanned<String>],
+    known: &[&str],
+) -> Result<(), KnowledgeError> {
+    let checker = Checker {
+        path,
+        check: Check::Syntax,
+    };
+    match named.iter().find(|id| !known.contains(&id.value.as_str())) {
+        None => Ok(()),
+        Some(id) => Err(checker.invalid(
+            id.referenced,
+            format!(
+                "there is no failure `{}`{}",
+                id.value,
+                did_you_mean(&id.value, known.iter().copied())
+            ),
+        )),
+    }
+}
+
+/// What the reader of YAML says, with the name that was probably meant.
+fn told(message: &str) -> String {
+    static EXPECTED: LazyLock<Regex> = LazyLock::new(|| {
+        Regex::new(r"unknown (?:field|variant) `([^`]*)`, expected (.*)")
+            .expect("a constant that the tests compile")
+    });
+    let Some(found) = EXPECTED.captures(message) else {
+        return message.to_owned();
+    };
+    // `one of` and `or` are words of the sentence.
+    let names = found[2]
+        .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+        .filter(|name| !matches!(*name, "" | "one" | "of" | "or" | "at" | "line" | "column"))
+        .filter(|name| !name.starts_with(|c: char| c.is_ascii_digit()));
+    format!(
+        "`{}` is not known here{}",
+        &found[1],
+        did_you_mean(&found[1], names)
+    )
+}
+
+/// The nearest of some names, or all of a few.
+fn did_you_mean<'a>(wrong: &str, names: impl Iterator<Item = &'a str>) -> String {
+    /// Below this similarity (Jaro-Winkler, 0..=1) a name is no help.
+    const SIMILAR: f64 = 0.75;
+    /// So many names can be told instead.
+    const FEW: usize = 6;
+    let names: Vec<&str> = names.collect();
+    let nearest = names
+        .iter()
+        .map(|name| (strsim::jaro_winkler(wrong, name), *name))
+        .filter(|(likeness, _)| *likeness >= SIMILAR)
+        .max_by(|a, b| a.0.total_cmp(&b.0));
+    match nearest {
+        Some((_, name)) => format!("; did you mean `{name}`?"),
+        None if names.len() <= FEW && !names.is_empty() => {
+            format!("; it may be {}", names.join(", "))
+        }
+        None => String::new(),
+    }
 }
 
 #[derive(Deserialize)]

@@ -263,35 +263,54 @@ fn a_local_file_adds_and_replaces_rows() {
 }
 
 #[test]
-fn mistakes_in_a_local_file_are_told_with_their_line() {
+fn mistakes_in_a_local_file_are_told_with_their_place_and_what_was_meant() {
     let row = |sign: &str| {
         format!(
             "version: 1\nfailures:\n  - id: x\n    title: X\n    safety: human\n    cause: C.\n    advice: A.\n    \
              source: us\n    signs:\n      - {sign}\n"
         )
     };
-    for (text, line, message) in [
-        (row("{log: '(unclosed'}"), 10, "not a regular expression"),
-        (row("{log: '.*'}"), 10, "no literal"),
-        (row("{log: 'abc', exit: [1]}"), 10, "exactly one thing"),
-        (row("{lag: 'abc'}"), 10, "lag"),
-        ("version: 2\n".to_owned(), 1, "version 2"),
+    for (text, place, message) in [
+        (
+            row("{log: '(unclosed'}"),
+            (10, 15),
+            "not a regular expression",
+        ),
+        (row("{log: '.*'}"), (10, 15), "no literal"),
+        (row("{log: 'abc', exit: [1]}"), (10, 9), "exactly one thing"),
+        (
+            row("{lag: 'abc'}"),
+            (10, 10),
+            "`lag` is not known here; did you mean `log`?",
+        ),
+        ("version: 2\n".to_owned(), (1, 10), "version 2"),
         (
             row("{log: abc}").replace("safety: human", "safety: maybe"),
-            5,
-            "maybe",
+            (5, 13),
+            "`maybe` is not known here; it may be auto, gated, human, quiet",
+        ),
+        (
+            row("{log: abc}").replace("safety: human", "safety: gatet"),
+            (5, 13),
+            "did you mean `gated`?",
+        ),
+        (
+            row("{log: abc}").replace("source: us", "over: [cuda_oom, host_ooom]\n    source: us"),
+            (8, 22),
+            "there is no failure `host_ooom`; did you mean `host_oom`?",
         ),
     ] {
         let error = load(&text).unwrap_err();
         let KnowledgeError::Invalid {
-            line: at,
+            line,
+            column,
             message: told,
             ..
         } = &error
         else {
             panic!("{error}");
         };
-        assert_eq!(*at, line, "{told}");
+        assert_eq!((*line, *column), place, "{told}");
         assert!(told.contains(message), "{told}");
     }
 }
