@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::measured::Reading;
 use super::{Diagnosis, Evidence, Role, Verdict};
 use crate::estate::{Container, ContainerState, Pod, Termination};
 use crate::redact;
@@ -19,6 +20,12 @@ const RECENT: SignedDuration = SignedDuration::from_hours(6);
 const CHANGES: usize = 5;
 const CHANGE_LENGTH: usize = 160;
 const NAME_LENGTH: usize = 120;
+/// Points of a curve: a phone shows no more.
+const READINGS: usize = 120;
+/// Fewer points are no curve.
+const FEWEST: usize = 3;
+/// Memory that came this near to its limit is worth a look, as a part of it.
+const NEAR: f64 = 0.7;
 
 /// What happened to the ranks of a job over time.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -32,6 +39,28 @@ pub struct Course {
     pub lanes: Vec<Lane>,
     /// Oldest first.
     pub changes: Vec<Change>,
+    /// What the first to fail used before its end, where something measured it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
+}
+
+/// Something that was used over time, up to the end.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Usage {
+    pub kind: UsageKind,
+    /// Name of the pod.
+    pub pod: String,
+    /// Bytes, or percent of a GPU; oldest first, at most [`READINGS`].
+    pub readings: Vec<Reading>,
+    /// In bytes.
+    pub limit: Option<f64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UsageKind {
+    Memory,
+    Gpu,
 }
 
 /// One pod, or a band of pods that ended one after the other.
@@ -120,6 +149,47 @@ pub fn course(evidence: &Evidence, diagnosis: &Diagnosis) -> Option<Course> {
         pods,
         lanes,
         changes: changes(evidence, first_end.unwrap_or(until)),
+        usage: first.and_then(|first| usage(evidence, &first.pod)),
+    })
+}
+
+/// The memory of a pod that came near its limit, else what its first GPU did.
+fn usage(evidence: &Evidence, pod: &str) -> Option<Usage> {
+    let thinned = |readings: &[Reading]| -> Vec<Reading> {
+        let step = readings.len().div_ceil(READINGS).max(1);
+        // Counted from the end, which matters most.
+        let mut kept: Vec<Reading> = readings.iter().rev().step_by(step).copied().collect();
+        kept.reverse();
+        kept
+    };
+    let name = redact::line(pod, NAME_LENGTH);
+    let memory = evidence.measured.memory.iter().find(|memory| {
+        memory.pod == pod
+            && memory.working_set.len() >= FEWEST
+            && memory
+                .limit
+                .zip(memory.peak())
+                .is_some_and(|(limit, peak)| peak >= NEAR * limit)
+    });
+    if let Some(memory) = memory {
+        return Some(Usage {
+            kind: UsageKind::Memory,
+            pod: name,
+            readings: thinned(&memory.working_set),
+            limit: memory.limit,
+        });
+    }
+    let gpu = evidence
+        .measured
+        .gpus
+        .iter()
+        .filter(|gpu| gpu.pod.as_deref() == Some(pod) && gpu.utilization.len() >= FEWEST)
+        .min_by(|a, b| a.index.cmp(&b.index))?;
+    Some(Usage {
+        kind: UsageKind::Gpu,
+        pod: name,
+        readings: thinned(&gpu.utilization),
+        limit: None,
     })
 }
 
@@ -298,6 +368,14 @@ fn changes(evidence: &Evidence, failed: Timestamp) -> Vec<Change> {
         };
         if recent(event.last) {
             changes.push(change(event.last, &told));
+        }
+    }
+    for known in &evidence.surroundings.changes {
+        if recent(known.at) {
+            changes.push(change(
+                known.at,
+                &format!("{}: {}", known.object, known.told),
+            ));
         }
     }
     changes.sort_by_key(|change| change.at);

@@ -122,6 +122,7 @@ pub(super) fn course() -> Course {
             at: at(3_000),
             text: "mira: Set micro batch to 16".to_owned(),
         }],
+        usage: None,
     }
 }
 

@@ -1,8 +1,9 @@
-//! A course as shapes: a headline, a bar for each lane, an axis and a legend.
+//! A course as shapes: a headline, a bar for each lane, an axis and a legend; below them what was used.
 
 use super::font;
 use super::scale::Scale;
 use super::shape::{Anchor, Drawing, Look, Shape};
+use super::usage;
 use crate::diagnose::course::{Course, Lane, LaneEnd};
 
 /// A phone shows a picture about this wide without making its letters too small.
@@ -21,7 +22,8 @@ pub(super) fn drawing(course: &Course) -> Drawing {
     let left = EDGE + LABELS;
     let scale = Scale::of(course, left, WIDTH - EDGE - left);
     let bottom = TOP + course.lanes.len() as f32 * ROW;
-    let height = bottom + AXIS + LEGEND + EDGE / 2.0;
+    let plot = bottom + AXIS + LEGEND + EDGE / 2.0;
+    let height = plot + course.usage.as_ref().map_or(0.0, usage::height);
     let mut shapes = vec![Shape::Rect {
         look: Look::Plane,
         x: 0.0,
@@ -47,6 +49,9 @@ pub(super) fn drawing(course: &Course) -> Drawing {
         shapes.push(gap(&scale, bottom));
     }
     legend(&mut shapes, course, bottom + AXIS + 4.0);
+    if let Some(used) = &course.usage {
+        usage::draw(&mut shapes, used, course, (EDGE, left, WIDTH - EDGE), plot);
+    }
     Drawing {
         width: WIDTH,
         height,
@@ -54,7 +59,7 @@ pub(super) fn drawing(course: &Course) -> Drawing {
     }
 }
 
-fn text(look: Look, x: f32, y: f32, anchor: Anchor, words: &str) -> Shape {
+pub(super) fn text(look: Look, x: f32, y: f32, anchor: Anchor, words: &str) -> Shape {
     Shape::Text {
         look,
         x,
@@ -65,7 +70,10 @@ fn text(look: Look, x: f32, y: f32, anchor: Anchor, words: &str) -> Shape {
 }
 
 fn headline(shapes: &mut Vec<Shape>, course: &Course) {
-    let title = format!("{} pods", course.pods);
+    let title = match course.pods {
+        1 => "1 pod".to_owned(),
+        pods => format!("{pods} pods"),
+    };
     shapes.push(text(Look::Title, EDGE, 24.0, Anchor::Start, &title));
     let format = "%Y-%m-%d %H:%M:%S";
     let same_day =

@@ -7,6 +7,7 @@ mod png;
 mod scale;
 mod shape;
 mod svg;
+mod usage;
 
 pub use png::{PngError, png};
 pub use svg::svg;
@@ -16,10 +17,10 @@ use std::fmt::Write as _;
 use super::card::Block;
 use crate::diagnose::course::{Course, LaneEnd};
 
-/// Whether looking at it tells more than reading: several pods, one of which failed first.
+/// Whether looking at it tells more than reading: several pods, one of which failed first, or what it used until then.
 #[must_use]
 pub fn worth_seeing(course: &Course) -> bool {
-    course.lanes.len() > 1 && course.lanes.iter().any(|lane| lane.first)
+    course.lanes.iter().any(|lane| lane.first) && (course.lanes.len() > 1 || course.usage.is_some())
 }
 
 /// The picture as a part of a card, if it is worth seeing.
@@ -67,6 +68,10 @@ pub fn alt(course: &Course) -> String {
         }
     }
     told.push('.');
+    if let Some(used) = course.usage.as_ref().and_then(usage::alt) {
+        told.push(' ');
+        told.push_str(&used);
+    }
     told
 }
 

@@ -1,6 +1,8 @@
 //! Shapes → PNG. Dark, because it is looked at in the night, and legible on either of Slack's backgrounds.
 
-use tiny_skia::{Color, FillRule, Paint, Path, PathBuilder, Pixmap, Rect, Stroke, Transform};
+use tiny_skia::{
+    Color, FillRule, LineCap, Paint, Path, PathBuilder, Pixmap, Rect, Stroke, Transform,
+};
 
 use super::draw::drawing;
 use super::font;
@@ -63,7 +65,12 @@ fn draw(shape: &Shape, canvas: &mut Pixmap) {
             path.line_to(to.0, to.1);
             if let Some(path) = path.finish() {
                 let stroke = Stroke {
-                    width: if *look == Look::Trouble { 2.0 } else { 1.0 },
+                    width: match look {
+                        Look::Trouble | Look::Curve => 2.0,
+                        Look::Limit => 1.5,
+                        _ => 1.0,
+                    },
+                    line_cap: LineCap::Round,
                     ..Stroke::default()
                 };
                 canvas.stroke_path(&path, &paint(*look), &stroke, zoom, None);
@@ -135,6 +142,8 @@ fn paint(look: Look) -> Paint<'static> {
         Look::CompletedFade => (0x3f_8f_68, 100),
         Look::RunsFade => (0x3f_6f_b0, 100),
         Look::Trouble => (0xff_d1_66, 255),
+        Look::Limit => (0xff_7a_6e, 255),
+        Look::Curve => (0x6f_b1_ff, 255),
         Look::Title | Look::Name => (0xe7_e9_ec, 255),
         Look::Strong => (0xff_9d_94, 255),
         Look::Soft => (0xa2_ab_b6, 255),

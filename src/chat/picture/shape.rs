@@ -57,6 +57,10 @@ pub(super) enum Look {
     CompletedFade,
     RunsFade,
     Trouble,
+    /// A line that must not be crossed.
+    Limit,
+    /// What was used over time.
+    Curve,
     Title,
     Name,
     /// The name of the first to fail.
@@ -82,6 +86,8 @@ impl Look {
             Self::CompletedFade => "completed fade",
             Self::RunsFade => "runs fade",
             Self::Trouble => "trouble",
+            Self::Limit => "limit",
+            Self::Curve => "curve",
             Self::Title => "title",
             Self::Name => "name",
             Self::Strong => "strong",

@@ -1,7 +1,8 @@
 use jiff::Timestamp;
 
 use super::*;
-use crate::diagnose::course::Lane;
+use crate::diagnose::course::{Lane, Usage, UsageKind};
+use crate::diagnose::measured::Reading;
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_790_000_000 + second).expect("a time in range")
@@ -44,6 +45,7 @@ fn gang(run: i64) -> Course {
         pods: 8,
         lanes,
         changes: Vec::new(),
+        usage: None,
     }
 }
 
@@ -75,6 +77,7 @@ fn large() -> Course {
         pods: 512,
         lanes,
         changes: Vec::new(),
+        usage: None,
     }
 }
 
@@ -157,4 +160,87 @@ fn one_pod_is_not_worth_a_picture() {
     course.lanes.truncate(1);
     assert!(block(&course).is_none());
     assert!(block(&gang(60)).is_some());
+}
+
+/// A pod whose memory grew to its limit.
+fn leak() -> Course {
+    let mut course = gang(1_800);
+    course.lanes.truncate(6);
+    course.pods = 6;
+    let gib = f64::from(1 << 30);
+    course.usage = Some(Usage {
+        kind: UsageKind::Memory,
+        pod: "llm-7b-worker-5".to_owned(),
+        readings: (0..60)
+            .map(|n| Reading {
+                at: at(n * 30),
+                value: gib * (180.0 + 330.0 * (n as f64 / 59.0).powi(2)),
+            })
+            .collect(),
+        limit: Some(512.0 * gib),
+    });
+    course
+}
+
+#[test]
+fn memory_is_drawn_with_its_limit_and_said() {
+    let course = leak();
+    assert!(worth_seeing(&course));
+    let drawn = svg(&course);
+    for wanted in [
+        "Memory of llm-7b-worker-5 until its end",
+        "limit 512 GiB",
+        "256 GiB",
+        r#"class="limit""#,
+        r#"class="curve""#,
+    ] {
+        assert!(drawn.contains(wanted), "{wanted}: {drawn}");
+    }
+    assert!(
+        alt(&course).ends_with("Its memory reached 510 GiB of its limit of 512 GiB."),
+        "{}",
+        alt(&course)
+    );
+    let mut alone = course;
+    alone.lanes.retain(|lane| lane.first);
+    assert!(worth_seeing(&alone), "one pod, but a curve");
+    alone.usage = None;
+    assert!(!worth_seeing(&alone));
+}
+
+#[test]
+fn a_curve_of_any_readings_is_drawn() {
+    for readings in [vec![], vec![0.0], vec![0.0, 0.0], vec![f64::MAX, 1.0]] {
+        let mut course = leak();
+        let usage = course.usage.as_mut().expect("it has one");
+        usage.kind = UsageKind::Gpu;
+        usage.readings = (0..)
+            .zip(readings)
+            .map(|(n, value)| Reading { at: at(n), value })
+            .collect();
+        assert!(!png(&course).expect("drawn").is_empty());
+    }
+}
+
+/// Writes the pictures where `PICTURES` names a folder, to be looked at.
+#[test]
+fn pictures_to_look_at() {
+    let Some(folder) = std::env::var_os("PICTURES") else {
+        return;
+    };
+    let folder = std::path::PathBuf::from(folder);
+    let mut gpu = leak();
+    let usage = gpu.usage.as_mut().expect("it has one");
+    usage.kind = UsageKind::Gpu;
+    usage.limit = None;
+    for (n, reading) in usage.readings.iter_mut().enumerate() {
+        reading.value = if n < 50 { 92.0 + (n % 7) as f64 } else { 0.0 };
+    }
+    for (name, course) in [("memory", leak()), ("gpu", gpu)] {
+        std::fs::write(
+            folder.join(format!("{name}.png")),
+            png(&course).expect("drawn"),
+        )
+        .unwrap();
+    }
 }
