@@ -86,6 +86,14 @@ const EMBEDDED: &[(&str, &str)] = &[
         "exam_4.yaml",
         include_str!("../../tests/diagnosis/exam_4.yaml"),
     ),
+    (
+        "exam_5.yaml",
+        include_str!("../../tests/diagnosis/exam_5.yaml"),
+    ),
+    (
+        "surroundings.yaml",
+        include_str!("../../tests/diagnosis/surroundings.yaml"),
+    ),
 ];
 
 /// Share of right first answers that a release must reach.
@@ -202,6 +210,14 @@ impl Report {
     }
 }
 
+/// Each shipped case with its diagnosis.
+#[cfg(test)]
+pub(crate) fn diagnoses(knowledge: &Knowledge) -> Vec<(String, Diagnosis)> {
+    CaseSet::embedded()
+        .expect("the shipped cases read")
+        .diagnoses(knowledge)
+}
+
 /// Cases that were read and decoded.
 #[derive(Debug)]
 pub struct CaseSet {
@@ -242,6 +258,17 @@ impl CaseSet {
             files.push(parse(&path.display().to_string(), &text)?);
         }
         Ok(Self { files })
+    }
+
+    #[cfg(test)]
+    fn diagnoses(&self, knowledge: &Knowledge) -> Vec<(String, Diagnosis)> {
+        let cases = self.files.iter().flat_map(|(_, file)| &file.cases);
+        cases
+            .filter_map(|case| {
+                let evidence = scene::evidence(case).ok()?;
+                Some((case.id.clone(), analyze(&evidence, knowledge)))
+            })
+            .collect()
     }
 
     /// Diagnoses every case and counts.

@@ -1,9 +1,22 @@
 //! What exporters measured of the job's GPUs, and the state of its volumes, as hits. Pure.
 
-use super::Evidence;
+use jiff::SignedDuration;
+
 use super::hit::{Hit, Tier};
 use super::knowledge::Knowledge;
-use super::measured::{GpuErrorKind, GpuFact, Throttle};
+use super::measured::{GpuErrorKind, GpuFact, MemoryFact, Throttle};
+use super::standing::{deaths, is_starting, is_unscheduled};
+use super::surroundings::{Claim, QuotaKind};
+use super::{ContainerLog, Evidence};
+
+/// The source of what is concluded from numbers: less sure than what somebody states.
+pub(super) const MEASURED: &str = "metrics";
+
+/// A container this near to its limit, as the last samples before its end have it, was at it: they are up to a minute
+/// old, and the kernel frees what it can before it kills.
+const AT_LIMIT: f64 = 0.95;
+/// The samples that count before an end.
+const BEFORE: SignedDuration = SignedDuration::from_mins(5);
 
 /// Hits of facts that are numbers, not texts.
 pub(super) fn hits(evidence: &Evidence, knowledge: &Knowledge) -> Vec<Hit> {
@@ -11,12 +24,143 @@ pub(super) fn hits(evidence: &Evidence, knowledge: &Knowledge) -> Vec<Hit> {
     for gpu in &evidence.measured.gpus {
         hits.extend(of_gpu(gpu, knowledge));
     }
+    for memory in &evidence.measured.memory {
+        hits.extend(of_memory(memory, evidence, knowledge));
+    }
     for claim in &evidence.surroundings.claims {
-        if claim.phase == "Lost"
-            && let Some(failure) = knowledge.index("pvc_lost")
-        {
-            let line = format!("volume claim {} is Lost", claim.name);
-            hits.push(hit(failure, Tier::State, "status", line));
+        hits.extend(of_claim(claim, evidence, knowledge));
+    }
+    hits.extend(of_quotas(evidence, knowledge));
+    hits
+}
+
+/// A container that stood at its memory limit when something killed it, though nobody says that memory was why.
+fn of_memory(memory: &MemoryFact, evidence: &Evidence, knowledge: &Knowledge) -> Option<Hit> {
+    let limit = memory.limit.filter(|limit| *limit > 0.0)?;
+    let death = deaths(evidence).into_iter().find(|death| {
+        death.pod.name == memory.pod
+            && *death.container.name == *memory.container
+            && death.end.reason.as_deref() != Some("OOMKilled")
+    })?;
+    let ended = death.at()?;
+    let killed = death.end.exit_code == 137;
+    // A worker that was killed leaves its parent to end with an error of its own.
+    if !killed
+        && !evidence
+            .logs
+            .iter()
+            .any(|log| log.pod == memory.pod && tells_of_a_kill(log))
+    {
+        return None;
+    }
+    let peak = memory
+        .working_set
+        .iter()
+        .filter(|reading| {
+            let before = ended.duration_since(reading.at);
+            before >= SignedDuration::ZERO && before <= BEFORE
+        })
+        .map(|reading| reading.value)
+        .reduce(f64::max)?;
+    if peak < AT_LIMIT * limit {
+        return None;
+    }
+    let failure = knowledge.index(if killed { "host_oom" } else { "host_oom_child" })?;
+    let line = format!(
+        "container {} used {} of its memory limit of {} before it was killed",
+        memory.container,
+        bytes(peak),
+        bytes(limit)
+    );
+    Some(Hit {
+        pod: Some(memory.pod.clone()),
+        container: Some(memory.container.clone()),
+        node: death.pod.node.clone(),
+        at: Some(ended),
+        ..hit(failure, Tier::State, MEASURED, line)
+    })
+}
+
+fn tells_of_a_kill(log: &ContainerLog) -> bool {
+    /// A kill is the last thing that a log tells.
+    const LINES: usize = 200;
+    log.lines.iter().rev().take(LINES).any(|line| {
+        let text = line.text.as_str();
+        text.contains("SIGKILL")
+            || text.contains("exitcode: -9")
+            || text.contains("exitcode  : -9")
+            || text.contains("killed by signal: Killed")
+            || text.trim() == "Killed"
+    })
+}
+
+fn bytes(value: f64) -> String {
+    let gib = value / f64::from(1 << 30);
+    if gib >= 1.0 {
+        format!("{gib:.1} GiB")
+    } else {
+        format!("{:.0} MiB", value / f64::from(1 << 20))
+    }
+}
+
+/// A volume claim that keeps the pods from starting, or that is no more.
+fn of_claim(claim: &Claim, evidence: &Evidence, knowledge: &Knowledge) -> Option<Hit> {
+    let starts = evidence
+        .pods
+        .iter()
+        .find(|pod| is_starting(pod) && pod.claims.contains(&claim.name));
+    let class = claim
+        .storage_class
+        .as_deref()
+        .map_or_else(String::new, |class| format!(", of storage class {class}"));
+    let (id, line) = match (claim.phase.as_str(), starts) {
+        ("Lost", _) => ("pvc_lost", format!("volume claim {} is Lost", claim.name)),
+        ("NotFound", Some(_)) => (
+            "pvc_lost",
+            format!("volume claim {} does not exist", claim.name),
+        ),
+        (_, Some(_)) if claim.deleting.is_some() => (
+            "pvc_lost",
+            format!("volume claim {} is being deleted", claim.name),
+        ),
+        // A volume that is made where its pod goes waits for the pod, not the pod for it.
+        ("Pending", Some(pod)) if pod.node.is_some() => (
+            "pvc_pending",
+            format!("volume claim {} is Pending{class}", claim.name),
+        ),
+        (_, _) => return None,
+    };
+    Some(Hit {
+        pod: starts.map(|pod| pod.name.clone()),
+        ..hit(knowledge.index(id)?, Tier::State, "status", line)
+    })
+}
+
+/// A quota that is used up, where the job has fewer pods than it should and nobody says why any more.
+fn of_quotas(evidence: &Evidence, knowledge: &Knowledge) -> Vec<Hit> {
+    let short = evidence.controllers.iter().any(|controller| {
+        !controller.suspended && (controller.desired as usize) > evidence.pods.len()
+    }) && !evidence.pods_unread;
+    let waits = evidence.pods.iter().any(is_unscheduled);
+    let asks_gpus = evidence.pods.is_empty() || evidence.pods.iter().any(|pod| pod.gpus > 0.0);
+    let mut hits = Vec::new();
+    for quota in &evidence.surroundings.quotas {
+        let (Some(used), Some(limit)) = (quota.used, quota.limit) else {
+            continue;
+        };
+        if used < limit {
+            continue;
+        }
+        let id = match quota.kind {
+            QuotaKind::ResourceQuota if short => "resource_quota_exceeded",
+            QuotaKind::KaiQueue if waits && asks_gpus && quota.resource == "gpu" => "over_limit",
+            QuotaKind::ResourceQuota | QuotaKind::KaiQueue | QuotaKind::KueueClusterQueue => {
+                continue;
+            }
+        };
+        if let Some(failure) = knowledge.index(id) {
+            let line = quota.told();
+            hits.push(hit(failure, Tier::State, MEASURED, line));
         }
     }
     hits

@@ -71,6 +71,8 @@ fn main_finding(case: &Case<'_>, failure: usize, first: &First) -> Finding {
         words::where_first(case, first, row),
         words::rest_of_gang(case, first),
         words::recovery_action(row, &hits),
+        words::quotas(case, row),
+        words::changed(case, first),
         rival.map(|rival| conflict::sentence(case, failure, rival)),
     ]
     .into_iter()

@@ -44,6 +44,47 @@ pub struct Quota {
     pub deserved: Option<f64>,
 }
 
+impl Quota {
+    /// What is used of what may be, as a sentence without a full stop.
+    #[must_use]
+    pub fn told(&self) -> String {
+        let what = match self.kind {
+            QuotaKind::ResourceQuota => format!("quota {}", self.name),
+            QuotaKind::KaiQueue => format!("queue {}", self.name),
+            QuotaKind::KueueClusterQueue => format!("cluster queue {}", self.name),
+        };
+        let resource = match self.resource.as_str() {
+            "gpu" | "nvidia.com/gpu" | "requests.nvidia.com/gpu" => "GPUs",
+            other => other,
+        };
+        let number = |value: f64| {
+            if value >= 1e9 {
+                format!("{:.1} GiB", value / f64::from(1 << 30))
+            } else {
+                ((value * 100.0).round() / 100.0).to_string()
+            }
+        };
+        let used = self
+            .used
+            .map_or_else(|| "an unknown part".to_owned(), number);
+        match (self.limit, self.deserved) {
+            (Some(limit), Some(deserved)) => format!(
+                "{what} uses {used} of at most {} {resource}, and {} are its own share",
+                number(limit),
+                number(deserved)
+            ),
+            (Some(limit), None) => {
+                format!("{what} uses {used} of at most {} {resource}", number(limit))
+            }
+            (None, Some(deserved)) => format!(
+                "{what} uses {used} {resource}, and {} are its own share",
+                number(deserved)
+            ),
+            (None, None) => format!("{what} uses {used} {resource}, without a limit"),
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum QuotaKind {

@@ -1,5 +1,6 @@
 //! The message of every failure that is known, as Slack gets it: to be read, all of it.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
@@ -7,8 +8,9 @@ use serde_json::{Value, json};
 use super::tests::{alert, course, diagnosis, view};
 use super::*;
 use crate::chat::slack::blocks::render;
+use crate::diagnose::evaluate::diagnoses;
 use crate::diagnose::knowledge::{Failure, Knowledge};
-use crate::diagnose::{EvidenceLine, Remediation, Role, SafetyClass, Verdict};
+use crate::diagnose::{Diagnosis, EvidenceLine, Remediation, Role, SafetyClass, Verdict};
 
 /// An alert whose diagnosis is this failure.
 fn failing_by(failure: &Failure) -> AlertView {
@@ -81,6 +83,43 @@ fn the_message_of_every_known_failure_reads_well() {
             writeln!(shown, "  {text}").unwrap();
         }
     }
+    insta::assert_snapshot!(shown);
+}
+
+/// As a real case gives it: what Slack shows first, then the report of the terminal.
+#[test]
+fn the_report_of_a_typical_case_of_every_failure_reads_well() {
+    let knowledge = Knowledge::embedded();
+    let mut typical: BTreeMap<String, (String, Diagnosis)> = BTreeMap::new();
+    for (case, diagnosis) in diagnoses(&knowledge) {
+        if let Some(finding) = diagnosis.findings.first() {
+            let cause = finding.cause.clone();
+            typical.entry(cause).or_insert((case, diagnosis));
+        }
+    }
+    let mut shown = String::new();
+    for failure in knowledge.failures() {
+        let Some((case, told)) = typical.get(&failure.id) else {
+            continue;
+        };
+        writeln!(shown, "━━ {} ({case})", failure.id).unwrap();
+        let mut alert = alert();
+        alert.diagnosis = Some(told.clone());
+        let message = render(&card(&view(alert, None)));
+        for text in texts(&message.blocks).iter().take(4) {
+            writeln!(shown, "  │ {text}").unwrap();
+        }
+        for line in crate::chat::terminal::text(&report(told, &told.job)).lines() {
+            writeln!(shown, "  {line}").unwrap();
+        }
+    }
+    let without: Vec<&str> = knowledge
+        .failures()
+        .iter()
+        .map(|failure| failure.id.as_str())
+        .filter(|id| !typical.contains_key(*id))
+        .collect();
+    writeln!(shown, "━━ never told first: {}", without.join(", ")).unwrap();
     insta::assert_snapshot!(shown);
 }
 

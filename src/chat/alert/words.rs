@@ -122,6 +122,7 @@ pub(super) fn source(evidence: &EvidenceLine) -> &'static str {
     match evidence.source.as_str() {
         "log" => "log",
         "previous_log" => "log before the restart",
+        "metrics" => "metrics",
         "event" => "event",
         "status" => "status",
         "node" => "node",

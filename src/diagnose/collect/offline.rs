@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use super::{Collector, Part, Settings, event_names, plan, second, take, tidy, used_nodes};
 use crate::diagnose::measured::Measured;
+use crate::diagnose::surroundings::Surroundings;
 use crate::diagnose::{ContainerLog, Evidence, HistoryEntry};
 use crate::estate::{Event, JobKey, SharedEstate};
 use crate::watch::kubernetes::client::Clusters;
@@ -19,6 +20,7 @@ pub(crate) struct Answers {
     pub(crate) workload_events: Vec<Event>,
     pub(crate) history: Vec<HistoryEntry>,
     pub(crate) measured: Measured,
+    pub(crate) surroundings: Surroundings,
 }
 
 /// The evidence that a collector would have had of a job, had the sources given these answers.
@@ -60,6 +62,7 @@ pub(crate) fn evidence(
     }
     evidence.events.extend(answers.workload_events);
     evidence.measured = answers.measured;
+    evidence.surroundings = answers.surroundings;
     evidence.history = answers.history;
     evidence.history.sort_by_key(|entry| entry.at);
     tidy(&mut evidence);

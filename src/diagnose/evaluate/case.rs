@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::diagnose::measured::Measured;
+use crate::diagnose::surroundings::Surroundings;
 use crate::diagnose::{SafetyClass, Verdict};
 
 /// One file: the cases of one topic.
@@ -59,6 +60,9 @@ pub(super) struct Case {
     /// What Prometheus told, as it is read.
     #[serde(default)]
     pub(super) measured: Measured,
+    /// Volumes, quotas and changes, as they are read.
+    #[serde(default)]
+    pub(super) surroundings: Surroundings,
     pub(super) expect: Expect,
 }
 

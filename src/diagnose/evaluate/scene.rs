@@ -32,6 +32,7 @@ pub(super) fn evidence(case: &Case) -> Result<Evidence, Flaw> {
     );
     let mut answers = Answers {
         measured: case.measured.clone(),
+        surroundings: case.surroundings.clone(),
         ..Answers::default()
     };
     if let Some(runai) = &case.runai {

@@ -4,6 +4,7 @@
 
 use crate::diagnose::Role;
 use crate::diagnose::analyze::{Case, First};
+use crate::diagnose::exporters::MEASURED;
 use crate::diagnose::hit::{Hit, Tier};
 use crate::diagnose::knowledge::Failure;
 use crate::diagnose::standing::Standing;
@@ -16,12 +17,18 @@ pub(super) fn confidence(case: &Case<'_>, row: &Failure, hits: &[&Hit], first: &
     /// What each missing piece of evidence costs.
     const MISSING_COST: f64 = 0.05;
     let strongest = hits.iter().map(|hit| (hit.weak, hit.tier)).min();
+    let measured = hits
+        .iter()
+        .filter(|hit| !hit.weak && hit.tier == Tier::State)
+        .all(|hit| hit.source == MEASURED);
     let died = case
         .deaths
         .iter()
         .any(|death| Some(&death.pod.name) == first.pod.as_ref() && !death.is_teardown());
     let base: f64 = match strongest {
         Some((true, _)) => 0.5,
+        // Concluded from numbers that are up to a minute old.
+        Some((false, Tier::State)) if measured => 0.85,
         Some((false, Tier::State)) if row.id == "image_pull_backoff" => 0.6,
         Some((false, Tier::State)) if row.weight >= 50 => 0.98,
         Some((false, Tier::State)) if row.weight >= 30 => 0.92,

@@ -135,8 +135,7 @@ impl Iterator for Found<'_> {
             self.at = self.next + ahead;
             self.next = self.at + 1;
             let hash = usize::from(hash(*rest[ahead..].first_chunk()?));
-            self.waiting =
-                self.finder.begins[hash] as usize..self.finder.begins[hash + 1] as usize;
+            self.waiting = self.finder.begins[hash] as usize..self.finder.begins[hash + 1] as usize;
         }
     }
 }

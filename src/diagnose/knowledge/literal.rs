@@ -218,12 +218,26 @@ mod tests {
             (r"exitcode\s*: -9\b", Some(vec!["exitcode"])),
             (
                 r"(?i)watchdog (?:thread )?got stuck for \d+",
-                Some(vec!["watchdog got stuck for ", "watchdog thread got stuck for "]),
+                Some(vec![
+                    "watchdog got stuck for ",
+                    "watchdog thread got stuck for ",
+                ]),
             ),
-            (r"(?i)\berrors?[ _]seen\b", Some(vec!["error seen", "error_seen", "errors seen", "errors_seen"])),
+            (
+                r"(?i)\berrors?[ _]seen\b",
+                Some(vec![
+                    "error seen",
+                    "error_seen",
+                    "errors seen",
+                    "errors_seen",
+                ]),
+            ),
             (r"(?i)\bloss\b.{0,20}\bnan\b", Some(vec!["nan"])),
             ("abc|def", Some(vec!["abc", "def"])),
-            (r"worker (?:crashed|vanished)", Some(vec!["worker crashed", "worker vanished"])),
+            (
+                r"worker (?:crashed|vanished)",
+                Some(vec!["worker crashed", "worker vanished"]),
+            ),
             (r"\d+|abc", None),
             ("(?:abc)?", None),
         ] {

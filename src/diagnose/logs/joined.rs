@@ -5,8 +5,8 @@ use std::cell::{Cell, OnceCell};
 
 use jiff::Timestamp;
 use memchr::memchr2;
-use serde::Deserialize;
 
+use super::envelope::Envelope;
 use super::noise::{is_overwritten_progress, is_progress};
 use super::written;
 use crate::diagnose::ContainerLog;
@@ -40,7 +40,8 @@ pub(super) struct Joined<'a> {
 }
 
 impl<'a> Joined<'a> {
-    pub(super) fn of(log: &'a ContainerLog) -> Self {
+    /// `speaks` tells whether a raw line may hold a signature: only then a JSON object is worth opening.
+    pub(super) fn of(log: &'a ContainerLog, speaks: impl Fn(&str) -> bool) -> Self {
         let bytes = log
             .lines
             .iter()
@@ -54,18 +55,19 @@ impl<'a> Joined<'a> {
             tasks: OnceCell::new(),
         };
         for (origin, line) in log.lines.iter().enumerate() {
-            joined.take(origin, &line.text);
+            joined.take(origin, &line.text, &speaks);
         }
         joined
     }
 
-    fn take(&mut self, origin: usize, text: &str) {
+    fn take(&mut self, origin: usize, text: &str, speaks: impl Fn(&str) -> bool) {
         if text.len() > 2 * LINE_HEAD {
             let head = text.floor_char_boundary(LINE_HEAD);
             let tail = text.ceil_char_boundary(text.len() - LINE_HEAD);
             let cut = format!("{} … {}", &text[..head], &text[tail..]);
             self.split(origin, &cut);
         } else if text.starts_with('{')
+            && speaks(text)
             && let Some(envelope) = Envelope::open(text)
         {
             for line in envelope.lines() {
@@ -187,93 +189,4 @@ impl<'a> Joined<'a> {
 fn labelled_task(line: &str) -> Option<u32> {
     let (digits, _) = line.trim_start().split_once(": ")?;
     (digits.len() <= 5).then(|| digits.parse().ok()).flatten()
-}
-
-/// A log line that is a JSON object, as structured loggers write.
-#[derive(Deserialize)]
-struct Envelope {
-    #[serde(
-        alias = "msg",
-        alias = "log",
-        alias = "text",
-        alias = "event",
-        alias = "@message"
-    )]
-    message: Option<String>,
-    #[serde(
-        alias = "levelname",
-        alias = "severity",
-        alias = "lvl",
-        alias = "log.level"
-    )]
-    level: Option<Level>,
-    #[serde(alias = "global_rank", alias = "RANK")]
-    rank: Option<Rank>,
-    #[serde(alias = "err", alias = "exception", alias = "exc_info")]
-    error: Option<serde_json::Value>,
-    #[serde(alias = "stacktrace", alias = "stack_trace", alias = "traceback")]
-    stack: Option<serde_json::Value>,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Level {
-    Named(String),
-    /// As pino and bunyan count: 30 is info, 40 a warning.
-    Numbered(i64),
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Rank {
-    Number(u32),
-    Text(String),
-}
-
-impl Envelope {
-    fn open(text: &str) -> Option<Self> {
-        if !text.trim_end().ends_with('}') {
-            return None;
-        }
-        let envelope: Self = serde_json::from_str(text).ok()?;
-        (envelope.message.is_some() || envelope.error.is_some() || envelope.stack.is_some())
-            .then_some(envelope)
-    }
-
-    /// Its lines as a launcher and a plain logger would have written them.
-    fn lines(&self) -> Vec<String> {
-        let rank = match &self.rank {
-            Some(Rank::Number(rank)) => Some(*rank),
-            Some(Rank::Text(text)) => text.parse().ok(),
-            None => None,
-        };
-        let prefix = rank.map_or_else(String::new, |rank| format!("[rank{rank}]: "));
-        let mild = match &self.level {
-            Some(Level::Named(name)) => match name.to_ascii_lowercase().as_str() {
-                "trace" | "debug" | "info" | "notice" => "INFO ",
-                "warn" | "warning" => "WARNING ",
-                _ => "",
-            },
-            Some(Level::Numbered(1..=39)) => "INFO ",
-            Some(Level::Numbered(40..=49)) => "WARNING ",
-            Some(Level::Numbered(_)) | None => "",
-        };
-        let message = self.message.as_deref().unwrap_or_default();
-        let mut lines = Vec::new();
-        for part in message.lines() {
-            lines.push(format!("{prefix}{mild}{part}"));
-        }
-        for value in [&self.error, &self.stack].into_iter().flatten() {
-            let text = match value {
-                serde_json::Value::String(text) => text.clone(),
-                serde_json::Value::Null | serde_json::Value::Bool(_) => continue,
-                other => other.to_string(),
-            };
-            lines.extend(text.lines().map(|part| format!("{prefix}{part}")));
-        }
-        if lines.is_empty() {
-            lines.push(prefix);
-        }
-        lines
-    }
 }

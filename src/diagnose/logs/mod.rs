@@ -1,6 +1,7 @@
 //! Reads logs for signatures: one search for literals over each log, the regular expressions only on lines with one.
 //! Knows tracebacks, rank prefixes, progress lines and what is only a warning. Pure.
 
+mod envelope;
 mod joined;
 mod noise;
 mod prefix;
@@ -118,7 +119,7 @@ pub(super) fn xids(text: &str) -> Vec<u32> {
 
 /// Reads one log. `node` is where its pod ran.
 pub(super) fn read(log: &ContainerLog, node: Option<&str>, knowledge: &Knowledge) -> LogReading {
-    let joined = Joined::of(log);
+    let joined = Joined::of(log, |line| knowledge.announced(line).next().is_some());
     let mut reading = LogReading::default();
     let mut tracebacks: Vec<Traceback> = Vec::new();
     let mut kept = Kept::default();
@@ -180,8 +181,7 @@ pub(super) fn read(log: &ContainerLog, node: Option<&str>, knowledge: &Knowledge
                     continue;
                 }
                 let text = line.of(&joined, index);
-                if !test.matches_branch(branch, text)
-                    || is_code(&joined, index, text, &tracebacks)
+                if !test.matches_branch(branch, text) || is_code(&joined, index, text, &tracebacks)
                 {
                     continue;
                 }
@@ -281,21 +281,23 @@ fn add_exceptions(
         hit.weak = is_mild(line) || joined.progressed_after(traceback.exception);
         kept.keep(hit);
     }
+    // Java names the outermost exception first and what caused it last.
+    for hit in kept.hits.iter_mut().filter(|hit| hit.failure == failure) {
+        if let Some(cause) = traceback::deepest_cause(joined, hit.order) {
+            hit.order = cause;
+            hit.line = excerpt(joined.shown(cause));
+            hit.fatal = true;
+        }
+    }
     // A message may run over several lines, so what follows the line that names the exception counts too.
     for hit in &mut kept.hits {
-        hit.fatal = tracebacks
+        hit.fatal |= tracebacks
             .iter()
             .any(|traceback| (traceback.exception..traceback.exception + 8).contains(&hit.order));
     }
 }
 
-fn hit(
-    joined: &Joined<'_>,
-    index: usize,
-    node: Option<&str>,
-    failure: usize,
-    tier: Tier,
-) -> Hit {
+fn hit(joined: &Joined<'_>, index: usize, node: Option<&str>, failure: usize, tier: Tier) -> Hit {
     let log = joined.log();
     let raw = joined.line(index);
     let (prefix, line) = unprefixed(raw);
