@@ -134,7 +134,8 @@ fn side_findings(
             );
         if (quiet && !matches!(row.role, Role::Expected))
             || row.id == "long_pending"
-            || (row.id == "exit_1" && root.is_some())
+            // They say that the reason is not known.
+            || (matches!(row.id.as_str(), "exit_1" | "image_pull_backoff") && root.is_some())
         {
             continue;
         }
