@@ -55,6 +55,7 @@ fn gang(cause: &str) -> Diagnosis {
         pods: 2,
         lanes: vec![lane(0, 9), lane(1, 5)],
         changes: Vec::new(),
+        usage: None,
     };
     Diagnosis {
         course: Some(course),
