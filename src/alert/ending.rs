@@ -23,6 +23,10 @@ impl Alert {
                 text,
             });
         }
+        // What was stopped goes on: from now on it can recover.
+        if expected.is_none() && self.track.expected_state.take().is_some() {
+            self.track.quiet_since = None;
+        }
         if self.track.quiet_since.is_none() {
             self.track.quiet_since = Some(now);
             self.subject = report.subject.clone();
@@ -43,7 +47,10 @@ impl Alert {
             .track
             .quiet_since
             .is_some_and(|since| now.duration_since(since) >= self.hold_down(settings));
-        if stable {
+        // What our own action stopped it may be about to start again.
+        let stopped_by_us =
+            self.state == AlertState::Mitigating && self.track.expected_state.is_some();
+        if stable && !stopped_by_us {
             let how = match &self.track.expected_state {
                 Some(state) => format!("ended: {state}"),
                 None if self.is_held() => "recovered, and no longer flapping".to_owned(),

@@ -149,8 +149,11 @@ impl Alert {
                     Presence::Removed | Presence::Finished | Presence::Present if elsewhere => {
                         vec![Outcome::Changed]
                     }
-                    // Our own action takes it down and makes it anew; how that went is for the action to say.
-                    Presence::Removed if self.state == AlertState::Mitigating => {
+                    // Our own action takes it down and makes it anew; how that went is for the action to say, and then
+                    // for the run that took its place.
+                    Presence::Removed
+                        if self.state == AlertState::Mitigating || self.was_made_anew() =>
+                    {
                         vec![Outcome::Changed]
                     }
                     Presence::Removed => self.resolve("removed", None, now),
@@ -253,6 +256,10 @@ impl Alert {
                 outcomes
             }
             (state, Event::ActionNoted { text, mitigating }) => {
+                // What was only permitted makes the alert mitigating; what is told to go on after that was done.
+                if mitigating && state == AlertState::Mitigating {
+                    self.track.acted = Some(now);
+                }
                 if state != AlertState::Resolved {
                     self.state = match (mitigating, &self.acknowledged_by) {
                         (true, _) => AlertState::Mitigating,
@@ -295,6 +302,11 @@ impl Alert {
             .chain(self.silenced_until)
             .chain(covered)
             .min()
+    }
+
+    /// Whether a run that our action made is seen in the place of the one that failed, and does not fail.
+    fn was_made_anew(&self) -> bool {
+        self.track.acted.is_some() && self.track.quiet_since.is_some()
     }
 
     /// What PagerDuty and people call this failing of the job: it counts up when the job fails again.
@@ -517,5 +529,51 @@ mod tests {
             alert.apply(again, &settings, at(100));
             assert_eq!(alert.state == AlertState::Open, opens, "{symptoms:?}");
         }
+    }
+
+    #[test]
+    fn a_job_that_our_action_stops_and_starts_again_recovers() {
+        let birth = Birth {
+            id: "a1".to_owned(),
+            number: 1,
+            job_id: "j".to_owned(),
+            severity: Severity::Medium,
+            demo: false,
+        };
+        let failing = report("train", vec![symptom(FailureClass::Crashed, "Error", 10)]);
+        let (mut alert, _) = open(birth, &failing, at(10)).expect("a failure");
+        let settings = Settings::default();
+        let mut happens = |event: Event, now: i64| {
+            alert.apply(event, &settings, at(now));
+            (alert.state, alert.resolution.clone())
+        };
+        let seen = |symptoms| Event::Reported {
+            report: Box::new(report("train", symptoms)),
+            severity: Severity::Medium,
+        };
+        let approved = Event::ApprovalDecided {
+            text: "approved".to_owned(),
+            by: Some("mira".to_owned()),
+            approved: true,
+        };
+        happens(approved, 20);
+        let mut stopped = symptom(FailureClass::Disrupted, "Stopped", 30);
+        stopped.expected = true;
+        happens(seen(vec![stopped]), 30);
+        assert_eq!(
+            happens(Event::TimePassed, 7_200),
+            (AlertState::Mitigating, None)
+        );
+        let verified = Event::ActionNoted {
+            text: "verified".to_owned(),
+            mitigating: false,
+        };
+        happens(verified, 7_210);
+        happens(seen(Vec::new()), 7_210);
+        assert_eq!(happens(Event::TimePassed, 7_211), (AlertState::Open, None));
+        assert_eq!(
+            happens(Event::TimePassed, 14_400),
+            (AlertState::Resolved, Some("recovered".to_owned()))
+        );
     }
 }

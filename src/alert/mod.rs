@@ -139,6 +139,9 @@ pub struct Track {
     /// The failing (see `Alert::episode`) that the diagnosis is of.
     #[serde(default)]
     pub diagnosed: u64,
+    /// When an action of ours for it was last carried out: a run that takes the job's place is what the action made.
+    #[serde(default)]
+    pub acted: Option<Timestamp>,
 }
 
 /// The job as an alert tells it.

@@ -8,10 +8,10 @@ use jiff::Timestamp;
 
 use super::changes::Changes;
 use super::effects::{notes, report_again, request_diagnosis, told_by};
-use super::identity::Alias;
+use super::identity::{Alias, Identity};
 use super::lifecycle::{Event, Note};
 use super::matcher::Matcher;
-use super::report::JobReport;
+use super::report::{JobReport, Presence};
 use super::settings::Settings;
 use super::silence::{Silence, cover};
 use super::{Alert, AlertState};
@@ -21,6 +21,8 @@ use crate::store::{AlertFilter, Store, StoreError, TimelineEntry, Tx};
 
 /// Reports placed in one transaction: large enough to see what a batch has in common, short enough for others to write.
 const BATCH: usize = 200;
+/// Open alerts read at once.
+const OPEN_READ: i64 = 500;
 
 #[derive(Debug, thiserror::Error)]
 pub enum AlertError {
@@ -104,13 +106,32 @@ impl Alerts {
                 .into_iter()
                 .collect()
         };
+        let under_repair = if reports.is_empty() {
+            HashMap::new()
+        } else {
+            self.store.jobs_under_repair().await?
+        };
         let job_told = |report: &JobReport| {
-            report
+            let known = report
                 .identity
                 .aliases
                 .iter()
-                .find_map(|alias| told.get(&alias.key()))
-                .cloned()
+                .find_map(|alias| told.get(&alias.key()));
+            // A run that appears under the name of a job that we repair is what the repair made of it.
+            let remade = || {
+                let Identity {
+                    cluster,
+                    namespace,
+                    name,
+                    aliases,
+                    ..
+                } = &report.identity;
+                if aliases.is_empty() || report.presence == Presence::Removed {
+                    return None;
+                }
+                under_repair.get(&(cluster.clone(), namespace.clone(), name.clone()))
+            };
+            known.or_else(remade).cloned()
         };
         // What fails in this call may end in it too.
         let failing: HashSet<&Alias> = reports
@@ -137,6 +158,15 @@ impl Alerts {
             let mut work = Changes::new(&mut tx, &self.settings, now);
             work.failing = u64::try_from(work.tx.count_open_alerts().await?).unwrap_or(0);
             for (report, job) in batch {
+                if let Some(job) = job
+                    && report
+                        .identity
+                        .aliases
+                        .iter()
+                        .any(|alias| !told.contains_key(&alias.key()))
+                {
+                    work.tx.name_job(job, &report.identity.aliases).await?;
+                }
                 work.take(report, job.as_deref(), jobs_total).await?;
             }
             let done = work.finish().await?;
@@ -560,6 +590,27 @@ impl Alerts {
     /// When the database does not answer.
     pub async fn list(&self, filter: AlertFilter) -> Result<Vec<Alert>> {
         Ok(self.store.alerts(filter).await?)
+    }
+
+    /// All that are not over.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn open(&self) -> Result<Vec<Alert>> {
+        let mut open = Vec::new();
+        loop {
+            let page = AlertFilter {
+                limit: OPEN_READ,
+                offset: i64::try_from(open.len()).unwrap_or(i64::MAX),
+                ..AlertFilter::default()
+            };
+            let page = self.store.alerts(page).await?;
+            let last = i64::try_from(page.len()).unwrap_or(i64::MAX) < OPEN_READ;
+            open.extend(page);
+            if last {
+                return Ok(open);
+            }
+        }
     }
 
     /// What happened to an alert, oldest first.

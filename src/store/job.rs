@@ -1,5 +1,7 @@
 //! Durable identity of the jobs that ever alerted.
 
+use std::collections::HashMap;
+
 use jiff::Timestamp;
 
 use super::{Result, Store, Tx, new_id, on_read, on_tx};
@@ -32,13 +34,22 @@ impl Tx {
                 None => self.add_job(identity, now).await?,
             }
         };
-        for alias in &identity.aliases {
+        self.name_job(&job, &identity.aliases).await?;
+        Ok(job)
+    }
+
+    /// Records that the sources know the job by these names too. A name that is another job's stays so.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn name_job(&mut self, job: &str, aliases: &[Alias]) -> Result<()> {
+        for alias in aliases {
             on_tx!(self, conn => {
                 sqlx::query("insert into job_alias (alias, source, job_id) values ($1, $2, $3) on conflict (alias) do nothing")
-                    .bind(alias.key()).bind(alias.source()).bind(&job).execute(conn).await.map(drop)
+                    .bind(alias.key()).bind(alias.source()).bind(job).execute(conn).await.map(drop)
             })?;
         }
-        Ok(job)
+        Ok(())
     }
 
     /// The job that one of the aliases of `identity` names, if any does.
@@ -125,5 +136,23 @@ impl Store {
             )
             .fetch_all(pool).await
         })?)
+    }
+
+    /// The jobs for whose alert an action is under way, by cluster, namespace and name.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn jobs_under_repair(&self) -> Result<HashMap<(String, String, String), String>> {
+        let rows: Vec<(String, String, String, String)> = on_read!(self, pool => {
+            sqlx::query_as(
+                "select job.cluster, job.namespace, job.name, job.id from job
+                 join alert on alert.job_id = job.id and alert.state = 'mitigating'",
+            )
+            .fetch_all(pool).await
+        })?;
+        Ok(rows
+            .into_iter()
+            .map(|(cluster, namespace, name, id)| ((cluster, namespace, name), id))
+            .collect())
     }
 }
