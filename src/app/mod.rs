@@ -324,6 +324,7 @@ impl Bot {
                 clusters: self.connected.clusters.clone(),
                 estate: Arc::clone(&self.estate),
                 monitoring: self.monitoring.clone(),
+                sources: self.sources.clone(),
                 thresholds: config.thresholds.clone(),
                 gpus: self.connected.metrics.clone().map(watch::gpus::ask),
                 settings: watch::progress::Settings {

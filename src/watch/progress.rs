@@ -4,7 +4,9 @@
 //! Nothing has to be remembered over a restart: since when a job is silent stands in the times of its last lines, which
 //! the first reading of a log takes from its tail.
 
-use std::collections::HashMap;
+mod choose;
+
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -12,13 +14,14 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::{self, StreamExt};
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{Mutex, mpsc};
-use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use super::Observation;
 use super::control::MonitoringControl;
 use super::kubernetes::client::{Clusters, KubeError};
+use super::sources::Sources;
+use super::{Beat, Observation};
 use crate::detect::Thresholds;
 use crate::detect::silent::{Purpose, purpose};
 use crate::estate::index::Job;
@@ -34,10 +37,13 @@ pub type AskGpus =
 /// How often and how much is read.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// From the beginning of one round over all jobs to the next; a round that takes longer is followed at once.
+    /// From the beginning of one round to the next. What does not fit into a round comes into one of the next.
     pub every: Duration,
-    /// Between two questions to the clusters, whatever the number of jobs: five a second leave an API server its peace.
+    /// Between two questions to one cluster while there are few jobs: five a second leave any API server its peace.
     pub pace: Duration,
+    /// The shortest time between two questions to one cluster, however many jobs run: twenty a second are little beside
+    /// what the kubelets of a cluster with so many jobs ask.
+    pub fastest: Duration,
     /// Questions that may wait for their answers at one time.
     pub concurrency: usize,
     /// Pods read of each job, and of one that seems silent: a gang often logs on its first or its last rank alone.
@@ -54,7 +60,8 @@ impl Default for Settings {
         Self {
             every: Duration::from_mins(1),
             pace: Duration::from_millis(200),
-            concurrency: 4,
+            fastest: Duration::from_millis(50),
+            concurrency: 8,
             pods: 3,
             pods_when_silent: 16,
             first_tail_lines: 200,
@@ -63,11 +70,15 @@ impl Default for Settings {
     }
 }
 
+/// The name under which the sampler beats.
+pub const SOURCE: &str = "progress";
+
 /// The parts of the sampler.
 pub struct Sampler {
     pub clusters: Clusters,
     pub estate: SharedEstate,
     pub monitoring: MonitoringControl,
+    pub sources: Sources,
     pub thresholds: Thresholds,
     pub gpus: Option<AskGpus>,
     pub settings: Settings,
@@ -90,59 +101,126 @@ struct Plan {
     wanted: Vec<Wanted>,
     /// All its pods, whose GPUs count.
     pods: Vec<String>,
+    urgency: f64,
 }
+
+/// What became of one reading of a job.
+struct Reading {
+    job: JobKey,
+    progress: Progress,
+    /// Questions that were answered, be it with nothing.
+    answered: usize,
+    /// Questions that were not, and why the last of them was not.
+    failed: usize,
+    error: Option<String>,
+}
+
+/// The questions of one round to one cluster, at an even distance.
+type Paces = HashMap<String, Mutex<Interval>>;
 
 impl Sampler {
     /// Reads round after round until `stop`.
     pub async fn run(self, out: mpsc::Sender<Observation>, stop: CancellationToken) {
+        self.sources
+            .expect(SOURCE, self.settings.every, Timestamp::now());
         let mut rounds = interval(self.settings.every);
         rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut pace = interval(self.settings.pace.max(Duration::from_millis(1)));
-        pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let pace = Mutex::new(pace);
         while stop.run_until_cancelled(rounds.tick()).await.is_some() {
-            if stop
-                .run_until_cancelled(self.round(&pace, &out))
-                .await
-                .is_none()
-            {
+            if stop.run_until_cancelled(self.round(&out)).await.is_none() {
                 return;
             }
         }
     }
 
-    async fn round(&self, pace: &Mutex<Interval>, out: &mpsc::Sender<Observation>) {
-        let plans = self.plans(Timestamp::now());
-        if plans.is_empty() {
-            return;
-        }
+    async fn round(&self, out: &mpsc::Sender<Observation>) {
+        let began = Instant::now();
+        let now = Timestamp::now();
+        let plans = self.plans(now);
+        let jobs = plans.len();
+        // Of those that were never read the age is not known; they are among the first to be.
+        let oldest = plans.iter().filter_map(|plan| plan.progress.read).min();
+        let lag = oldest.map(|read| now.duration_since(read).as_millis());
+        let (plans, paces) = self.round_of(plans);
+        let mut problem = None;
         let gpus = match &self.gpus {
-            Some(ask) => match ask(self.thresholds.clone()).await {
+            Some(ask) if !plans.is_empty() => match ask(self.thresholds.clone()).await {
                 Ok(gpus) => Some(gpus),
                 Err(error) => {
                     warn!(error, "cannot ask what the GPUs do");
                     None
                 }
             },
-            None => None,
+            Some(_) | None => None,
         };
-        let gpus = gpus.as_ref();
+        let (gpus, paces) = (gpus.as_ref(), &paces);
+        let (mut answered, mut failed) = (0, 0);
+        // Where answers are slow the least urgent wait for a later round.
+        let in_time = |_: &Plan| std::future::ready(began.elapsed() < self.settings.every);
         let mut read = stream::iter(plans)
-            .map(|plan| self.read(plan, gpus, pace))
+            .take_while(in_time)
+            .map(|plan| self.read(plan, gpus, paces))
             .buffer_unordered(self.settings.concurrency.max(1));
-        while let Some((job, progress)) = read.next().await {
-            let progress = Box::new(progress);
-            if out
-                .send(Observation::Progress { job, progress })
-                .await
-                .is_err()
-            {
+        while let Some(reading) = read.next().await {
+            answered += reading.answered;
+            failed += reading.failed;
+            problem = reading.error.or(problem);
+            let observation = Observation::Progress {
+                job: reading.job,
+                progress: Box::new(reading.progress),
+            };
+            if out.send(observation).await.is_err() {
                 return;
             }
         }
+        // A log or two that cannot be read are no failure of the source.
+        let error = problem
+            .filter(|_| failed > answered)
+            .map(|problem| format!("{failed} logs of running jobs cannot be read: {problem}"));
+        let beat = Beat {
+            source: SOURCE.to_owned(),
+            at: Timestamp::now(),
+            error,
+            objects: jobs as u64,
+            lag_ms: lag.and_then(|ms| u64::try_from(ms).ok()),
+        };
+        // That nobody listens any more is noticed with the next reading.
+        let _ = out.send(Observation::Beat(beat)).await;
     }
 
-    /// The jobs whose silence would mean something.
+    /// What is read this time, the most urgent first, and how fast each cluster is asked.
+    fn round_of(&self, plans: Vec<Plan>) -> (Vec<Plan>, Paces) {
+        let mut asked: BTreeMap<String, usize> = BTreeMap::new();
+        for plan in &plans {
+            *asked.entry(plan.key.cluster.clone()).or_default() += plan.wanted.len();
+        }
+        let Settings {
+            every,
+            pace,
+            fastest,
+            ..
+        } = self.settings;
+        let paces: Paces = asked
+            .into_iter()
+            .map(|(cluster, questions)| {
+                let mut pace = interval(choose::pace(questions, every, fastest, pace));
+                pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+                (cluster, Mutex::new(pace))
+            })
+            .collect();
+        let most = choose::most_questions(every, fastest);
+        let mut taken: HashMap<String, usize> = HashMap::new();
+        let plans = plans
+            .into_iter()
+            .filter(|plan| {
+                let taken = taken.entry(plan.key.cluster.clone()).or_default();
+                *taken += plan.wanted.len();
+                *taken <= most
+            })
+            .collect();
+        (plans, paces)
+    }
+
+    /// The jobs whose silence would mean something, the most urgent first.
     fn plans(&self, now: Timestamp) -> Vec<Plan> {
         let estate = self.estate.read().unwrap_or_else(PoisonError::into_inner);
         let mut plans: Vec<Plan> = estate
@@ -152,14 +230,17 @@ impl Sampler {
                 self.monitoring
                     .admits(job.project.as_deref(), &job.key.namespace, now)
             })
-            .filter_map(|job| self.plan(job))
+            .filter_map(|job| self.plan(job, now))
             .collect();
-        // The longest unread first: if the round is cut short by the end of a process, the next one begins there.
-        plans.sort_by(|a, b| (a.progress.read, &a.key).cmp(&(b.progress.read, &b.key)));
+        plans.sort_by(|a, b| {
+            b.urgency
+                .total_cmp(&a.urgency)
+                .then_with(|| a.key.cmp(&b.key))
+        });
         plans
     }
 
-    fn plan(&self, job: &Job) -> Option<Plan> {
+    fn plan(&self, job: &Job, now: Timestamp) -> Option<Plan> {
         let mut pods: Vec<&Pod> = job
             .current_pods()
             .into_iter()
@@ -177,45 +258,39 @@ impl Sampler {
             // Servers wait for requests: nothing of them is judged by their logs.
             Purpose::Service => return None,
             Purpose::Interactive => 1,
-            Purpose::Batch if self.seems_silent(&progress) => self.settings.pods_when_silent,
+            Purpose::Batch if choose::quiet_for(&progress) >= self.hang() / 2 => {
+                self.settings.pods_when_silent
+            }
             Purpose::Batch => self.settings.pods,
         };
         let wanted = spread(pods.len(), count)
             .filter_map(|index| wanted(pods[index]))
             .collect();
+        let gpus: f64 = pods.iter().map(|pod| pod.gpus).sum();
         Some(Plan {
             key: (*job.key).clone(),
+            urgency: choose::urgency(&progress, gpus, self.hang(), now),
             progress,
             wanted,
             pods: names,
         })
     }
 
-    /// Half way to a hang, more of its pods are heard.
-    fn seems_silent(&self, progress: &Progress) -> bool {
-        let half = i64::try_from(self.thresholds.hang_seconds / 2).unwrap_or(i64::MAX);
-        match (progress.read, progress.last_line()) {
-            (Some(read), Some(line)) => {
-                read.duration_since(line) >= SignedDuration::from_secs(half)
-            }
-            (Some(_) | None, Some(_) | None) => false,
-        }
+    fn hang(&self) -> SignedDuration {
+        SignedDuration::from_secs(i64::try_from(self.thresholds.hang_seconds).unwrap_or(i64::MAX))
     }
 
     /// Reads what is new of a job. Only if every chosen pod answered is the job known to be silent.
-    async fn read(
-        &self,
-        plan: Plan,
-        gpus: Option<&GpusByPod>,
-        pace: &Mutex<Interval>,
-    ) -> (JobKey, Progress) {
+    async fn read(&self, plan: Plan, gpus: Option<&GpusByPod>, paces: &Paces) -> Reading {
         let Plan {
             key,
             mut progress,
             wanted,
             pods,
+            urgency: _,
         } = plan;
-        let mut heard_all = !wanted.is_empty();
+        let asked = wanted.len();
+        let (mut answered, mut failed, mut last_error) = (0, 0, None);
         for Wanted {
             pod,
             uid,
@@ -225,7 +300,9 @@ impl Sampler {
             node,
         } in wanted
         {
-            pace.lock().await.tick().await;
+            if let Some(pace) = paces.get(&key.cluster) {
+                pace.lock().await.tick().await;
+            }
             let Some(cluster) = self.clusters.cluster(&key.cluster) else {
                 break;
             };
@@ -243,19 +320,21 @@ impl Sampler {
                 .await
             {
                 Ok(lines) => {
+                    answered += 1;
                     for line in lines {
                         known.take(line.at, &line.text);
                     }
                 }
                 // It says nothing yet, or is gone: the watch tells.
-                Err(KubeError::NoLog { .. } | KubeError::NotFound { .. }) => {}
+                Err(KubeError::NoLog { .. } | KubeError::NotFound { .. }) => answered += 1,
                 Err(error) => {
-                    heard_all = false;
+                    failed += 1;
+                    last_error = Some(error.explain());
                     debug!(%error, pod, "cannot read how far a pod is");
                 }
             }
         }
-        if heard_all {
+        if asked > 0 && answered == asked {
             progress.read = Some(Timestamp::now());
         }
         progress.gpus = gpus.map(|gpus| GpuUse {
@@ -267,7 +346,13 @@ impl Sampler {
                 })
                 .collect(),
         });
-        (key, progress)
+        Reading {
+            job: key,
+            progress,
+            answered,
+            failed,
+            error: last_error,
+        }
     }
 }
 
