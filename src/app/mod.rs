@@ -267,6 +267,26 @@ impl Bot {
     }
 
     /// The sources, and the pipeline that they feed.
+    /// The Run:AI workloads that open alerts tell of, as far as they are monitored.
+    fn alerted_workloads(&self) -> runai::poller::Followed {
+        let (alerts, monitoring) = (self.alerts.clone(), self.monitoring.clone());
+        runai::poller::Followed::new(move || {
+            let (alerts, monitoring) = (alerts.clone(), monitoring.clone());
+            Box::pin(async move {
+                let open = alerts.open().await.map_err(|error| error.to_string())?;
+                let now = Timestamp::now();
+                Ok(open
+                    .into_iter()
+                    .map(|alert| alert.subject)
+                    .filter(|subject| {
+                        monitoring.admits(subject.project.as_deref(), &subject.namespace, now)
+                    })
+                    .filter_map(|subject| subject.runai_id)
+                    .collect())
+            })
+        })
+    }
+
     fn spawn_sources(&self, config: &Config, supervisor: &mut Supervisor) {
         let (out, observations) = mpsc::channel(OBSERVATIONS);
         let pipeline = Pipeline::new(
@@ -288,6 +308,7 @@ impl Bot {
                 interval: config.monitor.poll_interval,
                 projects: Projects::from_names(&config.monitor.projects),
                 only_failed: config.monitor.only_failed,
+                followed: Some(self.alerted_workloads()),
                 ..runai::poller::Settings::default()
             };
             let (monitoring, sources, out, stop) = (

@@ -451,7 +451,7 @@ fn candidates(text: &str, way_out: &str, keys: &[JobKey], estate: &Estate) -> An
             .take(ROWS)
             .map(|key| {
                 vec![
-                    key.name.clone(),
+                    estate.telling_name(key),
                     project(key).unwrap_or_default().clone(),
                     key.namespace.clone(),
                     key.cluster.clone(),
@@ -466,7 +466,7 @@ fn candidates(text: &str, way_out: &str, keys: &[JobKey], estate: &Estate) -> An
     answer.body = json!({
         "error": text,
         "candidates": keys.iter().take(ROWS).map(|key| json!({
-            "job": key.name, "project": project(key), "namespace": key.namespace,
+            "job": estate.telling_name(key), "project": project(key), "namespace": key.namespace,
         })).collect::<Vec<_>>(),
     });
     answer

@@ -268,7 +268,7 @@ fn restarting(job: &Job, pod: &Pod, now: Timestamp, found: &mut Assessment) {
     }
 }
 
-/// A pod on a node whose kubelet is silent is in trouble though its own status has not changed.
+/// A pod on a node whose kubelet is silent, or that is gone, is in trouble though its own status has not changed.
 fn lost_node(
     pod: &Pod,
     estate: &Estate,
@@ -276,11 +276,19 @@ fn lost_node(
     now: Timestamp,
     found: &mut Assessment,
 ) {
-    let Some(entry) = pod
-        .node
-        .as_deref()
-        .and_then(|name| estate.node(&pod.cluster, name))
-    else {
+    let Some(name) = pod.node.as_deref() else {
+        return;
+    };
+    let Some(entry) = estate.node(&pod.cluster, name) else {
+        if let Some(since) = estate.lost_node(&pod.cluster, name) {
+            let detail = format!(
+                "node {name} of pod {} is no longer in the cluster",
+                pod.name
+            );
+            let symptom =
+                Symptom::new(FailureClass::Disrupted, "NodeLost", detail, since).of_pod(pod);
+            found.after(thresholds.node_seconds, now, symptom);
+        }
         return;
     };
     let Some(ready) = entry

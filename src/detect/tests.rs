@@ -495,6 +495,12 @@ fn a_silent_kubelet_puts_its_pods_in_trouble() {
     let early = at(1) + SignedDuration::from_secs(39);
     assert!(scene.says(early).is_empty());
     assert_eq!(scene.says(at(2)), ["Disrupted/NodeNotReady"]);
+    // A node that is taken out of the cluster takes its silence with it, and not the trouble of its pods.
+    let scene = scene.sees(Observation::NodeGone {
+        cluster: "prod".to_owned(),
+        name: "gpu-07".to_owned(),
+    });
+    assert_eq!(scene.says(at(2)), ["Disrupted/NodeLost"]);
 }
 
 #[test]

@@ -454,10 +454,10 @@ fn job_of<'a>(cluster: &'a ClusterClient, key: &JobKey) -> Question<'a> {
         ask: Box::pin(async move {
             let (pods, controllers) = tokio::join!(
                 cluster.pods(&key.namespace, None),
-                cluster.controllers(&key.namespace, &key.name)
+                cluster.controllers(&key.namespace, key.plain_name())
             );
             let mut pods = pods.map_err(|error| told(&error))?;
-            pods.retain(|pod| pod.workload == key.name);
+            pods.retain(|pod| pod.workload == *key.plain_name());
             let controllers = controllers.map_err(|error| told(&error))?;
             Ok(Part::Job { pods, controllers })
         }),
@@ -466,7 +466,7 @@ fn job_of<'a>(cluster: &'a ClusterClient, key: &JobKey) -> Question<'a> {
 
 /// Whose events tell about the job: its own, its controllers', its pod groups', its pods' and their claims'.
 fn event_names(evidence: &Evidence) -> Vec<String> {
-    let mut names: Vec<String> = vec![evidence.job.name.clone()];
+    let mut names: Vec<String> = vec![evidence.job.plain_name().to_owned()];
     names.extend(
         evidence
             .controllers
@@ -620,15 +620,21 @@ fn of_workload<'a>(runai: &'a RunaiClient, id: &str) -> Vec<Question<'a>> {
     ]
 }
 
-/// The newest Run:AI workload of this name and namespace.
+/// The newest Run:AI workload of this name and namespace, and of this id where the key holds its beginning.
 async fn workload_named(runai: &RunaiClient, key: &JobKey) -> Option<Workload> {
     let filter = Filter {
-        name: Some(key.name.clone()),
+        name: Some(key.plain_name().to_owned()),
         ..Filter::default()
     };
     let page = runai.workloads(&filter, 0, 100).await.ok()?;
     page.items
         .into_iter()
-        .filter(|workload| workload.name == key.name && workload.namespace == key.namespace)
+        .filter(|workload| {
+            workload.name == key.plain_name()
+                && workload.namespace == key.namespace
+                && workload
+                    .id
+                    .starts_with(key.beginning_of_id().unwrap_or_default())
+        })
         .max_by_key(|workload| workload.created)
 }

@@ -1,7 +1,7 @@
 //! Finding the job that a person means.
 
-use super::JobKey;
 use super::index::{Estate, Found, Job};
+use super::{BESIDE, ID_SHOWN, JobKey};
 use crate::desk::JobQuery;
 
 /// Names offered when nothing fits.
@@ -25,13 +25,20 @@ impl Estate {
                 })
         };
         let exact = |job: &&Job| {
-            job.key.name.to_lowercase() == name
-                || format!("{}/{}", job.key.namespace, job.key.name).to_lowercase() == name
+            job.key.plain_name().to_lowercase() == name
+                || format!("{}/{}", job.key.namespace, job.key.plain_name()).to_lowercase() == name
                 || job
                     .project
                     .as_ref()
-                    .is_some_and(|p| format!("{p}/{}", job.key.name).to_lowercase() == name)
+                    .is_some_and(|p| format!("{p}/{}", job.key.plain_name()).to_lowercase() == name)
                 || job.workload.as_ref().is_some_and(|w| w.id == name)
+                || name.split_once(BESIDE).is_some_and(|(plain, id)| {
+                    job.key.plain_name().to_lowercase() == plain
+                        && job
+                            .workload
+                            .as_ref()
+                            .is_some_and(|w| !id.is_empty() && w.id.starts_with(id))
+                })
         };
         let by_pod = |job: &&Job| job.pods.iter().any(|pod| pod.name == name);
         let by_part = |job: &&Job| !name.is_empty() && job.key.name.to_lowercase().contains(&name);
@@ -67,4 +74,26 @@ impl Estate {
                 .collect(),
         }
     }
+
+    /// The name by which a person can mean this job and no other of its namespace: with the beginning of its id where
+    /// several have its name.
+    pub fn telling_name(&self, key: &JobKey) -> String {
+        let id = self
+            .job(key)
+            .and_then(|job| Some(&job.workload.as_ref()?.id));
+        match id {
+            Some(id)
+                if self
+                    .jobs()
+                    .any(|job| *job.key != *key && key.shares_its_name_with(&job.key)) =>
+            {
+                key.beside(beginning(id)).name
+            }
+            Some(_) | None => key.name.clone(),
+        }
+    }
+}
+
+fn beginning(id: &str) -> &str {
+    id.get(..ID_SHOWN).unwrap_or(id)
 }

@@ -6,6 +6,7 @@
 mod find;
 pub mod identity;
 pub mod index;
+mod job;
 mod name;
 pub mod progress;
 mod sidecar;
@@ -27,7 +28,47 @@ pub type SharedEstate = Arc<RwLock<index::Estate>>;
 pub struct JobKey {
     pub cluster: String,
     pub namespace: String,
+    /// The workload's name. Of several live Run:AI workloads of one name the newest has it plain; an older one's is
+    /// followed by `:` and the beginning of its id, which no name of Run:AI or Kubernetes can hold.
     pub name: String,
+}
+
+/// What stands between a workload's name and the beginning of its id.
+const BESIDE: char = ':';
+/// Bytes of an id that usually tell workloads of one name apart; ids are ASCII.
+const ID_SHOWN: usize = 8;
+
+impl JobKey {
+    /// The name that the sources know.
+    #[must_use]
+    pub fn plain_name(&self) -> &str {
+        self.name
+            .split_once(BESIDE)
+            .map_or(&self.name, |(name, _)| name)
+    }
+
+    /// The beginning of the Run:AI id, where the name alone would mean another workload.
+    #[must_use]
+    pub fn beginning_of_id(&self) -> Option<&str> {
+        self.name.split_once(BESIDE).map(|(_, id)| id)
+    }
+
+    /// The key of the Run:AI workload of this name whose id begins so, where another one has the plain name.
+    #[must_use]
+    pub fn beside(&self, beginning_of_id: &str) -> Self {
+        Self {
+            name: format!("{}{BESIDE}{beginning_of_id}", self.plain_name()),
+            ..self.clone()
+        }
+    }
+
+    /// True where only the id tells the two apart.
+    #[must_use]
+    pub fn shares_its_name_with(&self, other: &Self) -> bool {
+        self.cluster == other.cluster
+            && self.namespace == other.namespace
+            && self.plain_name() == other.plain_name()
+    }
 }
 
 /// One name under which a job's present run is known to a source. A re-run has other strong aliases.

@@ -24,6 +24,11 @@ pub enum Observation {
     WorkloadGone {
         id: String,
     },
+    /// A workload is no longer looked at, because only failing ones are and it is none any more. What was told of it
+    /// last holds; it is neither gone nor to be remembered.
+    WorkloadLetGo {
+        id: String,
+    },
     Pod(Box<Pod>),
     PodGone {
         cluster: String,

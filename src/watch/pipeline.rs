@@ -1,7 +1,12 @@
 //! From observations to alerts: the one task that writes the estate. It takes in what sources saw, judges the jobs
 //! that changed, and hands the reports to alerting in batches. When the database is away it keeps what it has to tell.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+mod compare;
+mod judge;
+#[cfg(test)]
+mod tests;
+mod work;
+
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -11,42 +16,31 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::warn;
 
 use super::Observation;
 use super::control::MonitoringControl;
 use super::report::{self, Batch};
-use super::sources::{Health, Sources};
-use crate::alert::Alert;
-use crate::alert::identity::Alias;
-use crate::alert::report::{JobReport, Presence};
+use super::sources::Sources;
 use crate::alert::service::{Alerts, Ingested, Result};
-use crate::detect::{FailureClass, Thresholds, assess, first_death, node_symptoms};
+use crate::detect::Thresholds;
+use crate::estate::SharedEstate;
 use crate::estate::index::RUNAI_SCOPE;
-use crate::estate::{JobKey, SharedEstate};
-use crate::store::{AlertFilter, Store};
+use crate::store::Store;
+use work::Work;
 
 /// Changes are collected for this long, so that what fails together is told together.
 const COLLECT: Duration = Duration::from_millis(250);
 const TICK: Duration = Duration::from_secs(1);
 /// Observations taken at once.
 const TAKE: usize = 2_048;
-/// Jobs judged under one lock of the estate, which readers wait for.
-const JUDGE: usize = 1_000;
 /// The first and longest wait after the database refused.
 const RETRY: Duration = Duration::from_secs(1);
 const RETRY_LONGEST: Duration = Duration::from_secs(30);
-/// A source may fail this long before it is an alert of its own.
-const SOURCE_HOLD: SignedDuration = SignedDuration::from_mins(2);
 /// Pods that are seen before their controller wait this long for it: its uid is the job's name for good.
-/// While a cluster is read for the first time its controllers may come long after its pods.
 const OWNER_WAIT: SignedDuration = SignedDuration::from_secs(1);
-const OWNER_WAIT_AT_START: SignedDuration = SignedDuration::from_secs(30);
-/// How often open alerts are compared with what is there, and how long after a list is complete.
+/// How often open alerts are compared with what is there.
 const COMPARE_EVERY: Duration = Duration::from_mins(1);
-const LIST_SETTLES: SignedDuration = SignedDuration::from_secs(30);
-/// Open alerts read at once.
-const OPEN_READ: i64 = 500;
 
 /// The pipeline's parts.
 pub struct Pipeline {
@@ -59,30 +53,6 @@ pub struct Pipeline {
     /// Whether the estate holds all jobs, so that a share of them means something.
     counts_all: bool,
     work: Work,
-}
-
-/// What is still to be judged or told.
-#[derive(Default)]
-struct Work {
-    /// Jobs that changed.
-    jobs: HashSet<JobKey>,
-    /// Nodes (cluster, name) that changed, and when to look at one again.
-    nodes: BTreeSet<(String, String)>,
-    nodes_due: BTreeSet<(Timestamp, (String, String))>,
-    /// Reports that were not handed over yet.
-    batch: Batch,
-    /// The last failing report of every job and node that is there and ever failed, by which its end is told.
-    failed: HashMap<String, JobReport>,
-    /// Pods without their controller, since when they wait for it.
-    orphans: HashMap<JobKey, Timestamp>,
-    /// What was last reported of each source: whether it fails.
-    sources: BTreeMap<String, bool>,
-    /// When each list was complete for the first time.
-    lists: HashMap<String, Timestamp>,
-    /// Lists that were complete once, and those of jobs that began and never were: the share of jobs that fail means
-    /// nothing while most jobs are still to be told.
-    listed: BTreeSet<String>,
-    listing: BTreeSet<String>,
 }
 
 type Handing = BoxFuture<'static, (Batch, Result<Ingested>)>;
@@ -212,21 +182,7 @@ impl Pipeline {
 
     /// Takes in one observation. What a job shows is judged before anything of it goes away.
     fn observe(&mut self, observation: Observation, now: Timestamp) {
-        match &observation {
-            Observation::PodGone { .. }
-            | Observation::WorkloadGone { .. }
-            | Observation::ControllerGone { .. }
-            | Observation::ListDone { .. } => self.judge(now),
-            Observation::Workload(_)
-            | Observation::Pod(_)
-            | Observation::Controller(_)
-            | Observation::Node(_)
-            | Observation::NodeGone { .. }
-            | Observation::Event(_)
-            | Observation::ListStarted { .. }
-            | Observation::Progress { .. }
-            | Observation::Beat(_) => {}
-        }
+        self.judge_before(&observation, now);
         match &observation {
             Observation::Beat(beat) => self.sources.beat(beat),
             Observation::Node(node) => {
@@ -264,21 +220,32 @@ impl Pipeline {
                     self.work.nodes.extend(names);
                 }
             }
+            Observation::Pod(pod) => {
+                self.work.fresh.insert(pod.uid.clone());
+            }
+            Observation::Controller(controller) => {
+                self.work.fresh.insert(controller.uid.clone());
+            }
+            Observation::Event(event) => self.work.fresh.extend(event.object.uid.clone()),
+            Observation::WorkloadGone { id } if !self.counts_all => {
+                self.work.gone_workloads.insert(id.clone());
+            }
             Observation::Workload(_)
             | Observation::WorkloadGone { .. }
-            | Observation::Pod(_)
+            | Observation::WorkloadLetGo { .. }
             | Observation::PodGone { .. }
-            | Observation::Controller(_)
             | Observation::ControllerGone { .. }
-            | Observation::Progress { .. }
-            | Observation::Event(_) => {}
+            | Observation::Progress { .. } => {}
         }
-        let changed = self
-            .estate
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .apply(observation, now);
-        self.work.jobs.extend(changed);
+        let let_go = matches!(observation, Observation::WorkloadLetGo { .. });
+        let mut estate = self.estate.write().unwrap_or_else(PoisonError::into_inner);
+        for key in estate.apply(observation, now) {
+            if let_go && estate.job(&key).is_none() {
+                self.work.let_go(&key);
+            } else {
+                self.work.jobs.insert(key);
+            }
+        }
     }
 
     fn tick(&mut self, now: Timestamp) {
@@ -343,285 +310,6 @@ impl Pipeline {
             .boxed(),
         )
     }
-
-    /// Judges the jobs and nodes that changed.
-    fn judge(&mut self, now: Timestamp) {
-        let mut keys: Vec<JobKey> = self.work.jobs.drain().collect();
-        // A batch that holds the same always looks the same.
-        keys.sort_unstable();
-        for some in keys.chunks(JUDGE) {
-            let shared = Arc::clone(&self.estate);
-            let mut estate = shared.write().unwrap_or_else(PoisonError::into_inner);
-            for key in some {
-                let Some(job) = estate.job(key) else {
-                    self.work.orphans.remove(key);
-                    let view = crate::alert::report::view(&key.cluster, &key.namespace, &key.name);
-                    let project = self.work.project_of(&view);
-                    if self.control.admits(project, &key.namespace, now) {
-                        self.work.gone(&view);
-                    } else {
-                        // Nobody looks there any more, which is no sign that the job is gone.
-                        self.work.failed.remove(&view);
-                    }
-                    continue;
-                };
-                let judged = assess(job, &estate, &self.thresholds, now);
-                // A node on which several jobs die is judged by that, whatever it says of itself.
-                if let Some((node, _)) = first_death(job) {
-                    self.work.nodes.insert((key.cluster.clone(), node));
-                }
-                let admitted = self
-                    .control
-                    .admits(job.project.as_deref(), &key.namespace, now);
-                let seen = report::of_job(job, judged.symptoms);
-                let mut recheck = judged.recheck;
-                if admitted {
-                    let wait = if estate.is_being_read(&key.cluster) {
-                        OWNER_WAIT_AT_START
-                    } else {
-                        OWNER_WAIT
-                    };
-                    match self.work.waits_for_owner(job, &seen, wait, now) {
-                        Some(until) => recheck = Some(recheck.map_or(until, |at| at.min(until))),
-                        None => self.work.report(seen),
-                    }
-                }
-                estate.schedule(key, recheck);
-            }
-        }
-        let nodes = std::mem::take(&mut self.work.nodes);
-        let shared = Arc::clone(&self.estate);
-        let estate = shared.read().unwrap_or_else(PoisonError::into_inner);
-        for at in nodes {
-            let Some(entry) = estate.node(&at.0, &at.1) else {
-                self.work
-                    .gone(&crate::alert::report::view(&at.0, "", &at.1));
-                continue;
-            };
-            let judged = node_symptoms(entry, &estate, &self.thresholds, now);
-            if let Some(recheck) = judged.recheck {
-                self.work.nodes_due.insert((recheck, at));
-            }
-            if self.control.admits(None, "", now) {
-                self.work
-                    .report(report::of_node(&entry.node, judged.symptoms));
-            }
-        }
-    }
-
-    /// Sources that fail or are silent are alerts of their own: no news from them is not good news.
-    fn judge_sources(&mut self, now: Timestamp) {
-        for status in self.sources.statuses(now) {
-            let held = |since: Timestamp| now.duration_since(since) >= SOURCE_HOLD;
-            let trouble = match &status.health {
-                Health::Fresh | Health::Paused { .. } => None,
-                Health::Failing { since, error } if held(*since) => {
-                    Some(("Failing", *since, error.clone()))
-                }
-                Health::Late { since } if held(*since) => {
-                    Some(("Silent", *since, format!("nothing was heard since {since}")))
-                }
-                Health::NeverSeen if held(status.state.expected_since) => Some((
-                    "Silent",
-                    status.state.expected_since,
-                    "it was never heard".to_owned(),
-                )),
-                Health::Failing { .. } | Health::Late { .. } | Health::NeverSeen => continue,
-            };
-            let name = &status.state.source;
-            if self.work.sources.get(name) != Some(&trouble.is_some()) {
-                self.work.sources.insert(name.clone(), trouble.is_some());
-                self.work.report(report::of_source(name, trouble));
-            }
-        }
-    }
-
-    /// Compares the open alerts with what is there: jobs that went away, or ran again under the same name, while this
-    /// process did not look.
-    async fn compare(&mut self, now: Timestamp) -> Result<()> {
-        let mut open = Vec::new();
-        loop {
-            let page = self
-                .alerts
-                .list(AlertFilter {
-                    limit: OPEN_READ,
-                    offset: i64::try_from(open.len()).unwrap_or(i64::MAX),
-                    ..AlertFilter::default()
-                })
-                .await?;
-            let last = i64::try_from(page.len()).unwrap_or(i64::MAX) < OPEN_READ;
-            open.extend(page);
-            if last {
-                break;
-            }
-        }
-        for alert in open {
-            if matches!(alert.class, FailureClass::Node | FailureClass::Source) {
-                if self.left_us(&alert, now) {
-                    info!(
-                        alert.number = alert.number,
-                        "what an open alert tells of is no longer there"
-                    );
-                    let known = self.store.aliases_of_job(&alert.job_id).await?;
-                    let key = JobKey {
-                        cluster: alert.subject.cluster.clone(),
-                        namespace: String::new(),
-                        name: alert.subject.name.clone(),
-                    };
-                    self.work.batch.add(report::removed(&alert, &key, known));
-                }
-                continue;
-            }
-            let subject = &alert.subject;
-            if !self
-                .control
-                .admits(subject.project.as_deref(), &subject.namespace, now)
-            {
-                continue;
-            }
-            let known: Vec<Alias> = self.store.aliases_of_job(&alert.job_id).await?;
-            let mut views = alert.track.failing_views.clone();
-            if views.is_empty() {
-                views.insert(crate::alert::report::view(
-                    &subject.cluster,
-                    &subject.namespace,
-                    &subject.name,
-                ));
-            }
-            for view in views {
-                let Some(key) = report::key_of_view(&view) else {
-                    continue;
-                };
-                if !self.looked_at(&key, &known, now) {
-                    continue;
-                }
-                let there = {
-                    let estate = self.estate.read().unwrap_or_else(PoisonError::into_inner);
-                    estate
-                        .job(&key)
-                        .map(|job| report::of_job(job, Vec::new()).identity.aliases)
-                };
-                let gone = match there {
-                    None => true,
-                    Some(aliases) => {
-                        !aliases.is_empty()
-                            && !known.is_empty()
-                            && !aliases.iter().any(|alias| known.contains(alias))
-                    }
-                };
-                if gone {
-                    info!(
-                        alert.number = alert.number,
-                        "the job of an open alert is no longer there"
-                    );
-                    self.work
-                        .batch
-                        .add(report::removed(&alert, &key, known.clone()));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether the node or source of an alert is known to be there no more: the node was removed, or the source is no
-    /// longer configured.
-    fn left_us(&self, alert: &Alert, now: Timestamp) -> bool {
-        let subject = &alert.subject;
-        if alert.class == FailureClass::Source {
-            let known = self.sources.statuses(now);
-            // A source under another (`runai/prod`) is heard of only after that one was.
-            let settled = known
-                .iter()
-                .all(|status| status.state.last_success.is_some());
-            return settled
-                && !known
-                    .iter()
-                    .any(|status| status.state.source == subject.name);
-        }
-        self.settled(&format!("nodes@{}", subject.cluster), now)
-            && self
-                .estate
-                .read()
-                .unwrap_or_else(PoisonError::into_inner)
-                .node(&subject.cluster, &subject.name)
-                .is_none()
-    }
-
-    /// Whether a list was complete a while ago.
-    fn settled(&self, scope: &str, now: Timestamp) -> bool {
-        self.work
-            .lists
-            .get(scope)
-            .is_some_and(|done| now.duration_since(*done) >= LIST_SETTLES)
-    }
-
-    /// Whether the sources that know a job by `aliases` have listed everything they have, a while ago.
-    fn looked_at(&self, key: &JobKey, aliases: &[Alias], now: Timestamp) -> bool {
-        !aliases.is_empty()
-            && aliases.iter().all(|alias| match alias {
-                Alias::Runai(_) => self.settled(RUNAI_SCOPE, now),
-                Alias::Kubernetes(_) => self.settled(&format!("pods@{}", key.cluster), now),
-                Alias::Source(_) => false,
-            })
-    }
-}
-
-impl Work {
-    fn is_idle(&self) -> bool {
-        self.jobs.is_empty() && self.nodes.is_empty() && self.batch.is_empty()
-    }
-
-    fn report(&mut self, report: JobReport) {
-        let view = report.view();
-        if let Some(before) = self.failed.get(&view)
-            && replaced(before, &report)
-        {
-            self.gone(&view);
-        }
-        if report.failing() {
-            self.failed.insert(view, report.clone());
-        }
-        self.batch.add(report);
-    }
-
-    /// The project of what failed at `view`.
-    fn project_of(&self, view: &str) -> Option<&str> {
-        self.failed.get(view)?.subject.project.as_deref()
-    }
-
-    /// What failed is no longer there.
-    fn gone(&mut self, view: &str) {
-        if let Some(last) = self.failed.remove(view) {
-            self.batch.add(JobReport {
-                presence: Presence::Removed,
-                symptoms: Vec::new(),
-                ..last
-            });
-        }
-    }
-
-    /// Until when a failing job whose controller was not seen yet is to wait for it; `None` if it need not.
-    fn waits_for_owner(
-        &mut self,
-        job: &crate::estate::index::Job,
-        seen: &JobReport,
-        wait: SignedDuration,
-        now: Timestamp,
-    ) -> Option<Timestamp> {
-        let orphaned = job.workload.is_none()
-            && job.controllers.is_empty()
-            && job.pods.iter().any(|pod| pod.owner.is_some())
-            && seen.failing();
-        if !orphaned {
-            self.orphans.remove(&job.key);
-            return None;
-        }
-        let since = *self.orphans.entry((*job.key).clone()).or_insert(now);
-        let until = since.saturating_add(wait).unwrap_or(since);
-        // The first lists may end long before the longest wait for them: it is looked again soon.
-        let soon = now.saturating_add(OWNER_WAIT).unwrap_or(until);
-        (until > now).then_some(until.min(soon))
-    }
 }
 
 /// How a hand-over that is under way ends; never, if none is.
@@ -631,15 +319,3 @@ async fn handed_over(handing: Option<&mut Handing>) -> (Batch, Result<Ingested>)
         None => std::future::pending().await,
     }
 }
-
-/// Whether another run took the place of the one that failed: the same source calls it otherwise.
-fn replaced(before: &JobReport, after: &JobReport) -> bool {
-    let (old, new) = (&before.identity.aliases, &after.identity.aliases);
-    let common_source = old
-        .iter()
-        .any(|a| new.iter().any(|b| a.source() == b.source()));
-    common_source && !old.iter().any(|alias| new.contains(alias))
-}
-
-#[cfg(test)]
-mod tests;

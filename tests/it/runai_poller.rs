@@ -1,9 +1,10 @@
 //! The poller: what it asks for, what it tells, and what it keeps to itself.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use nightbell::watch::control::{Monitoring, Projects};
-use nightbell::watch::runai::poller::{self, Settings};
+use nightbell::watch::runai::poller::{self, Followed, Settings};
 use nightbell::watch::sources::{Health, Sources};
 use nightbell::watch::{Beat, Observation};
 use serde_json::json;
@@ -62,6 +63,7 @@ impl Watch {
                     words.push(format!("{} {}", workload.id, workload.phase.as_str()));
                 }
                 Observation::WorkloadGone { id } => words.push(format!("{id} gone")),
+                Observation::WorkloadLetGo { id } => words.push(format!("{id} let go")),
                 Observation::ListStarted { .. } => words.push("list".to_owned()),
                 Observation::ListDone { .. } => words.push("end".to_owned()),
                 other => panic!("a Run:AI poller tells no {other:?}"),
@@ -303,8 +305,66 @@ async fn looking_only_at_failures_asks_by_phase_and_tells_recoveries() {
     }
     assert_eq!(
         told,
-        ["b Running"],
+        ["b Running", "b let go"],
         "it left the list by recovering, and is not gone"
+    );
+}
+
+#[tokio::test]
+async fn looking_only_at_failures_what_alerts_tell_of_is_followed_to_its_end() {
+    let runai = FakeRunai::start().await;
+    runai.world().workloads = vec![
+        workload("a", "Failed"),
+        workload("b", "Completed"),
+        workload("c", "Running"),
+    ];
+    // As after a start: of these three there are alerts, and one workload was deleted meanwhile.
+    let open = Arc::new(Mutex::new(Ok(vec!["a", "b", "gone"])));
+    let asked = Arc::clone(&open);
+    let followed = Followed::new(move || {
+        let ids: Result<Vec<&str>, String> = asked.lock().expect("no panic").clone();
+        let ids = ids.map(|ids| ids.into_iter().map(str::to_owned).collect());
+        Box::pin(std::future::ready(ids))
+    });
+    let mut watch = Watch::start(
+        &runai,
+        Settings {
+            only_failed: true,
+            followed: Some(followed),
+            ..settings()
+        },
+    );
+    let (told, _) = watch.sweep().await;
+    assert_eq!(
+        told,
+        ["list", "a Failed", "b Completed", "gone gone", "end"]
+    );
+
+    // It recovers, and is looked at for as long as its alert is open, or while that cannot be told.
+    runai.world().workloads[0]["phase"] = json!("Running");
+    *open.lock().expect("no panic") = Ok(vec!["a"]);
+    let mut told = Vec::new();
+    while told.len() < 2 {
+        told.extend(watch.sweep().await.0);
+    }
+    told.sort_unstable();
+    assert_eq!(told, ["a Running", "b let go"]);
+    *open.lock().expect("no panic") = Err("the database is away".to_owned());
+    watch.sweep().await;
+    assert!(watch.sweep().await.0.is_empty());
+    *open.lock().expect("no panic") = Ok(Vec::new());
+    let mut told = Vec::new();
+    while told.is_empty() {
+        told = watch.sweep().await.0;
+    }
+    assert_eq!(told, ["a let go"]);
+    runai.world().calls.clear();
+    watch.sweep().await;
+    watch.sweep().await;
+    assert!(
+        runai.calls("GET /api/v1/workloads/").is_empty(),
+        "nobody is looked up any more: {:?}",
+        runai.calls("")
     );
 }
 

@@ -128,7 +128,12 @@ pub fn purpose<'a>(
             .iter()
             .any(|word| known.iter().any(|part| word.contains(part)))
     };
-    if matches!(kind.as_str(), "workspace" | "interactive" | "notebook") || has(&INTERACTIVE) {
+    // A RayCluster by itself waits for what people submit to it.
+    let waits = matches!(
+        kind.as_str(),
+        "workspace" | "interactive" | "notebook" | "raycluster"
+    );
+    if waits || has(&INTERACTIVE) {
         Purpose::Interactive
     } else if forever || kind.contains("inference") || has(&SERVING) {
         Purpose::Service

@@ -106,7 +106,7 @@ pub(super) async fn find(
 
 fn candidate(estate: &Estate, key: &JobKey) -> Candidate {
     Candidate {
-        job: key.name.clone(),
+        job: estate.telling_name(key),
         project: estate.job(key).and_then(|job| job.project.clone()),
         namespace: key.namespace.clone(),
     }
@@ -162,6 +162,7 @@ async fn look_at_cluster(
             Observation::Beat(beat) => refusal.clone_from(&beat.error),
             Observation::Workload(_)
             | Observation::WorkloadGone { .. }
+            | Observation::WorkloadLetGo { .. }
             | Observation::Pod(_)
             | Observation::PodGone { .. }
             | Observation::Controller(_)

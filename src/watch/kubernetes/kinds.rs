@@ -72,7 +72,7 @@ pub(super) const OPTIONAL: [(&str, &[&str]); 6] = [
     ("trainer.kubeflow.org", &["TrainJob"]),
     ("jobset.x-k8s.io", &["JobSet"]),
     ("leaderworkerset.x-k8s.io", &["LeaderWorkerSet"]),
-    ("ray.io", &["RayJob"]),
+    ("ray.io", &["RayJob", "RayCluster"]),
     ("run.ai", &["RunaiJob"]),
 ];
 
@@ -87,7 +87,6 @@ pub(super) fn is_part_of_a_job(kind: &str) -> bool {
             | "ReplicaSet"
             | "DaemonSet"
             | "CronJob"
-            | "RayCluster"
             | "TrainingWorkload"
             | "InteractiveWorkload"
             | "InferenceWorkload"

@@ -6,12 +6,13 @@ use std::sync::{Arc, RwLock};
 use jiff::{SignedDuration, Timestamp};
 
 use super::Pipeline;
+use crate::alert::lifecycle::Event;
 use crate::alert::service::Alerts;
 use crate::alert::settings::Settings;
 use crate::alert::{AlertState, Severity};
 use crate::detect::Thresholds;
 use crate::estate::index::{Estate, RUNAI_SCOPE};
-use crate::estate::{Condition, Node, Phase, Workload};
+use crate::estate::{Condition, Controller, Node, Phase, Workload};
 use crate::store::{AlertFilter, Store};
 use crate::watch::Observation;
 use crate::watch::control::{MonitoringControl, Projects};
@@ -22,6 +23,10 @@ fn at(second: i64) -> Timestamp {
 }
 
 fn failed(name: &str, project: &str) -> Observation {
+    in_phase(name, project, Phase::Failed)
+}
+
+fn in_phase(name: &str, project: &str, phase: Phase) -> Observation {
     Observation::Workload(Box::new(Workload {
         id: format!("id-{name}"),
         name: name.to_owned(),
@@ -29,7 +34,7 @@ fn failed(name: &str, project: &str) -> Observation {
         project: project.into(),
         namespace: format!("runai-{project}").into(),
         cluster_id: "prod".into(),
-        phase: Phase::Failed,
+        phase,
         phase_message: None,
         phase_reason: None,
         submitted_by: None,
@@ -142,6 +147,23 @@ impl Scene {
             .collect();
         alerts.sort_by(|a, b| a.0.cmp(&b.0));
         alerts
+    }
+
+    /// Every alert by name with how it ended.
+    async fn ends(&self) -> Vec<String> {
+        let all = AlertFilter {
+            resolved: true,
+            ..AlertFilter::default()
+        };
+        let alerts = self.store.alerts(all).await.expect("alerts").into_iter();
+        let mut ends: Vec<String> = alerts
+            .map(|alert| {
+                let end = alert.resolution.unwrap_or_else(|| "open".to_owned());
+                format!("{} {end}", alert.subject.name)
+            })
+            .collect();
+        ends.sort_unstable();
+        ends
     }
 
     async fn over(&self) -> Vec<(String, bool)> {
@@ -266,4 +288,159 @@ async fn more_open_alerts_than_are_read_at_once_are_all_compared_with_what_is_th
     scene.pipeline.compare(at(200)).await.expect("compared");
     scene.settle(at(200)).await;
     assert_eq!(scene.store.count_alerts().await.expect("count").0, 0);
+}
+
+fn let_go(name: &str) -> Observation {
+    Observation::WorkloadLetGo {
+        id: format!("id-{name}"),
+    }
+}
+
+#[tokio::test]
+async fn while_only_failures_are_fetched_what_left_the_list_ends_as_what_became_of_it() {
+    let mut scene = Scene::new().await;
+    scene.pipeline = Scene::started(&scene.store, &scene.control).of_failing_only(true);
+    let names = ["bert", "sums", "t5"];
+    let all = names.map(|name| failed(name, "nlp")).to_vec();
+    scene.sees(list(RUNAI_SCOPE, all), at(0)).await;
+    let left = vec![
+        in_phase("bert", "nlp", Phase::Running),
+        let_go("bert"),
+        in_phase("sums", "nlp", Phase::Completed),
+        let_go("sums"),
+    ];
+    scene.sees(left, at(60)).await;
+    let estate = Arc::clone(&scene.pipeline.estate);
+    assert_eq!(estate.read().expect("no panic").job_count(), 1, "forgotten");
+
+    // The third is deleted while nobody runs. Not to be in a list of failures proves nothing; a word about it does.
+    let restarted = Scene::started(&scene.store, &scene.control);
+    scene.pipeline = restarted.of_failing_only(true);
+    scene.sees(list(RUNAI_SCOPE, Vec::new()), at(100)).await;
+    scene.pipeline.compare(at(200)).await.expect("compared");
+    scene.settle(at(200)).await;
+    let ends = scene.ends().await;
+    assert_eq!(ends[1], "sums completed");
+    assert_eq!(ends[2], "t5 open");
+    let gone = Observation::WorkloadGone {
+        id: "id-t5".to_owned(),
+    };
+    scene.sees(vec![gone], at(210)).await;
+    scene.pipeline.compare(at(260)).await.expect("compared");
+    scene.settle(at(260)).await;
+    let later = at(7_200);
+    scene.pipeline.alerts.sweep(later).await.expect("swept");
+    assert_eq!(
+        scene.ends().await,
+        ["bert recovered", "sums completed", "t5 removed"]
+    );
+}
+
+fn job(uid: &str, created: Timestamp, failed: bool) -> Observation {
+    let condition = Condition {
+        kind: "Failed".into(),
+        status: "True".into(),
+        reason: Some("BackoffLimitExceeded".into()),
+        message: None,
+        since: Some(created),
+    };
+    Observation::Controller(Box::new(Controller {
+        cluster: "prod".into(),
+        namespace: "ml".into(),
+        name: "train".to_owned(),
+        kind: "Job".into(),
+        uid: uid.to_owned(),
+        created,
+        deleting: None,
+        owner: None,
+        workload: "train".into(),
+        runai_id: None,
+        project: None,
+        suspended: false,
+        conditions: failed.then_some(condition).into_iter().collect(),
+        desired: 1,
+        active: u32::from(!failed),
+        failed: u32::from(failed),
+        succeeded: 0,
+        ready: 0,
+        backoff_limit: Some(0),
+        gitops: None,
+    }))
+}
+
+fn job_gone(uid: &str) -> Observation {
+    Observation::ControllerGone {
+        cluster: "prod".to_owned(),
+        namespace: "ml".to_owned(),
+        name: "train".to_owned(),
+        kind: "Job".to_owned(),
+        uid: uid.to_owned(),
+    }
+}
+
+impl Scene {
+    /// What an approved action goes through, as its executor tells it.
+    async fn acts(&self, text: &str, mitigating: bool, now: Timestamp) {
+        let alerts = self.pipeline.alerts.open().await.expect("alerts");
+        let text = text.to_owned();
+        let event = Event::ActionNoted { text, mitigating };
+        let id = &alerts[0].id;
+        let happened = self.pipeline.alerts.happen(id, event, now).await;
+        happened.expect("saved");
+    }
+
+    async fn approved(&self, now: Timestamp) {
+        let alerts = self.pipeline.alerts.open().await.expect("alerts");
+        let event = Event::ApprovalDecided {
+            text: "approved".to_owned(),
+            by: Some("mira".to_owned()),
+            approved: true,
+        };
+        let happened = self.pipeline.alerts.happen(&alerts[0].id, event, now).await;
+        happened.expect("saved");
+    }
+}
+
+#[tokio::test]
+async fn a_job_that_our_action_made_anew_ends_its_alert_as_recovered() {
+    // Whether the new run is seen while the action goes on, after it, or only by a process that starts later.
+    for seen in ["at once", "afterwards", "after a restart"] {
+        let mut scene = Scene::new().await;
+        let failing = vec![job("uid-1", at(0), true)];
+        scene.sees(list("jobs@prod", failing), at(10)).await;
+        scene.sees(list("pods@prod", Vec::new()), at(10)).await;
+        assert_eq!(scene.ends().await, ["train open"]);
+        scene.approved(at(20)).await;
+        scene.sees(vec![job_gone("uid-1")], at(21)).await;
+        let anew = || vec![job("uid-2", at(22), false)];
+        if seen == "at once" {
+            scene.sees(anew(), at(22)).await;
+        }
+        scene.acts("done; watching", true, at(23)).await;
+        scene.acts("verified", false, at(60)).await;
+        match seen {
+            "afterwards" => scene.sees(anew(), at(61)).await,
+            "after a restart" => {
+                scene.restart();
+                scene.sees(list("jobs@prod", anew()), at(70)).await;
+                scene.sees(list("pods@prod", Vec::new()), at(70)).await;
+            }
+            _ => {}
+        }
+        scene.pipeline.compare(at(120)).await.expect("compared");
+        scene.settle(at(120)).await;
+        assert_eq!(scene.ends().await, ["train open"], "{seen}: not yet sure");
+        scene.pipeline.alerts.sweep(at(7_200)).await.expect("swept");
+        assert_eq!(scene.ends().await, ["train recovered"], "{seen}");
+    }
+}
+
+#[tokio::test]
+async fn a_job_that_its_owner_ran_again_is_no_recovery() {
+    let mut scene = Scene::new().await;
+    let failing = vec![job("uid-1", at(0), true)];
+    scene.sees(list("jobs@prod", failing), at(10)).await;
+    scene.sees(vec![job_gone("uid-1")], at(21)).await;
+    scene.sees(vec![job("uid-2", at(22), false)], at(22)).await;
+    assert_eq!(scene.ends().await, ["train removed"]);
 }

@@ -3,7 +3,9 @@
 //! The first sweep of a scope is a list (`ListStarted` … `ListDone`); later ones tell differences and name what is gone.
 //! A large estate is swept whole only now and then, and in between by what changed its phase.
 
-use std::collections::HashMap;
+mod follow;
+
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -14,12 +16,13 @@ use tracing::{debug, error, info, warn};
 
 use super::RunaiError;
 use super::client::{Filter, PAGE_LIMIT, RunaiClient, RunaiCluster};
-use super::sweep::{FAILING, Known, Offer, lists};
+use super::sweep::{Known, Offer, lists};
 use crate::estate::Workload;
 use crate::estate::index::RUNAI_SCOPE;
 use crate::watch::control::{Monitoring, Projects};
 use crate::watch::sources::Sources;
 use crate::watch::{Beat, Observation};
+pub use follow::Followed;
 
 /// The name under which the poller beats; clusters beat as `runai/<name>`.
 pub const SOURCE: &str = "runai";
@@ -28,8 +31,6 @@ pub const SOURCE: &str = "runai";
 const MOST_PAGES: u64 = 2_000;
 /// How many workloads that vanished from the lists are looked up by id in one sweep.
 const LOOK_UPS: usize = 50;
-/// A workload that could not be looked up is gone after this many full sweeps without it.
-const SWEEPS_TO_GONE: u32 = 2;
 /// The longest pause between sweeps of an ailing control plane, unless the interval or the server asks for longer.
 const LONGEST_PAUSE: Duration = Duration::from_mins(5);
 
@@ -46,6 +47,8 @@ pub struct Settings {
     pub full_every: u32,
     /// From how many workloads on an estate is large: below, a full sweep is a few calls and saves nothing.
     pub large: usize,
+    /// With `only_failed`, whose state is asked for by id though they may have left the lists.
+    pub followed: Option<Followed>,
 }
 
 impl Default for Settings {
@@ -56,6 +59,7 @@ impl Default for Settings {
             only_failed: false,
             full_every: 10,
             large: 2_000,
+            followed: None,
         }
     }
 }
@@ -139,6 +143,8 @@ struct Poller {
     /// By Run:AI cluster id.
     clusters: HashMap<String, RunaiCluster>,
     failures: u32,
+    /// Workloads that are looked at though they do not fail; `None` while it is not known which.
+    followed: Option<HashSet<String>>,
 }
 
 /// What a sweep found beside the observations it told.
@@ -168,6 +174,7 @@ impl Poller {
             no_delta: false,
             clusters: HashMap::new(),
             failures: 0,
+            followed: None,
         }
     }
 
@@ -311,14 +318,17 @@ impl Poller {
         for list in lists {
             self.walk(list, &mut found).await?;
         }
+        self.follow().await;
         if first {
+            // Before the end of the list, which drops what was not told of; so none is left for later.
+            self.look_up_missing(usize::MAX).await?;
             self.tell(Observation::ListDone {
                 scope: RUNAI_SCOPE.to_owned(),
             })
             .await?;
             self.listed = true;
         } else {
-            self.look_up_missing().await?;
+            self.look_up_missing(LOOK_UPS).await?;
         }
         self.sweeps_since_full = 0;
         Ok(found)
@@ -367,45 +377,6 @@ impl Poller {
             }
             Offer::Unchanged | Offer::Again => Ok(()),
         }
-    }
-
-    /// Finds out what became of workloads that a full sweep no longer shows. Offsets shift when rows go, so that not
-    /// being listed proves nothing.
-    async fn look_up_missing(&mut self) -> Result<(), Halt> {
-        for (nth, id) in self.known.missing().into_iter().enumerate() {
-            let looked_up = if nth < LOOK_UPS {
-                Some(self.client.workload(&id).await)
-            } else {
-                None
-            };
-            let gone = match looked_up {
-                Some(Ok(detail)) if detail.deleted.is_none() => {
-                    // With `only_failed` it left the list by not failing any more: told once, then let go.
-                    let let_go =
-                        self.settings.only_failed && !FAILING.contains(&detail.workload.phase);
-                    self.offer(detail.workload, Timestamp::now(), &mut Found::default())
-                        .await?;
-                    if let_go {
-                        self.known.forget(&id);
-                    }
-                    false
-                }
-                Some(Ok(_) | Err(RunaiError::NotFound)) => true,
-                // It is there, in a shape that cannot be read.
-                Some(Err(RunaiError::Malformed { .. })) => false,
-                Some(Err(error @ (RunaiError::Unauthorized | RunaiError::RateLimited { .. }))) => {
-                    return Err(error.into());
-                }
-                Some(Err(_)) | None => {
-                    self.known.missed(&id) >= SWEEPS_TO_GONE && !self.settings.only_failed
-                }
-            };
-            if gone {
-                self.known.forget(&id);
-                self.tell(Observation::WorkloadGone { id }).await?;
-            }
-        }
-        Ok(())
     }
 
     /// Learns which clusters report. Of one that is away a single beat tells; its workloads are held as they were.

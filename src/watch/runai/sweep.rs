@@ -105,10 +105,20 @@ impl Known {
         Offer::Tell
     }
 
-    /// The ids that the full sweep just done did not show.
+    pub(super) fn holds(&self, id: &str) -> bool {
+        self.rows.contains_key(id)
+    }
+
+    /// The ids that the full sweep just done did not show, those first that were not seen for longest.
     pub(super) fn missing(&self) -> Vec<String> {
-        let missing = self.rows.iter().filter(|(_, row)| row.seen != self.sweep);
-        missing.map(|(id, _)| id.to_string()).collect()
+        let mut missing: Vec<(u64, &str)> = self
+            .rows
+            .iter()
+            .filter(|(_, row)| row.seen != self.sweep)
+            .map(|(id, row)| (row.seen, &**id))
+            .collect();
+        missing.sort_unstable();
+        missing.into_iter().map(|(_, id)| id.to_owned()).collect()
     }
 
     /// Notes that a full sweep did not show `id` and nobody could say why; returns for how many sweeps now.

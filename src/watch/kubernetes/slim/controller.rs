@@ -130,6 +130,9 @@ struct Status {
     /// `RayJob`: `PENDING`, `RUNNING`, `STOPPED`, `SUCCEEDED`, `FAILED`.
     #[serde(rename = "jobStatus", deserialize_with = "lenient")]
     ray: Option<Name>,
+    /// `RayJob`: `Initializing`, `Running`, `Retrying`, `Complete`, `Failed` … of all that is around the job.
+    #[serde(rename = "jobDeploymentStatus", deserialize_with = "lenient")]
+    ray_deployment: Option<Name>,
     #[serde(deserialize_with = "lenient")]
     reason: Option<Name>,
     #[serde(deserialize_with = "lenient")]
@@ -242,10 +245,13 @@ fn desired(spec: &Spec) -> u32 {
 /// A RayJob states its end in a field of its own; it is told as the condition that all other jobs have.
 fn with_ray_status(status: Status) -> Vec<Condition> {
     let mut conditions = conditions(status.conditions);
-    let kind = match status.ray.as_deref() {
-        Some("FAILED") => "Failed",
-        Some("SUCCEEDED") => "Complete",
-        Some(_) | None => return conditions,
+    let kind = match (status.ray.as_deref(), status.ray_deployment.as_deref()) {
+        // Another RayCluster is made for another try.
+        (_, Some("Retrying")) => return conditions,
+        // It can fail before the job itself ever ran, and by a deadline while that still runs.
+        (Some("FAILED"), _) | (_, Some("Failed")) => "Failed",
+        (Some("SUCCEEDED"), _) => "Complete",
+        (Some(_) | None, Some(_) | None) => return conditions,
     };
     if !conditions.iter().any(|condition| condition.kind == kind) {
         conditions.push(Condition {

@@ -100,4 +100,6 @@ fn conditions(slim: Vec<SlimCondition>) -> Vec<Condition> {
 }
 
 #[cfg(test)]
+mod owners;
+#[cfg(test)]
 mod tests;
