@@ -7,7 +7,7 @@ mod judge;
 mod tests;
 mod work;
 
-use std::sync::{Arc, PoisonError};
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use futures_util::FutureExt;

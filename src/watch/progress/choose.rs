@@ -64,7 +64,6 @@ pub(super) fn pace(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::estate::progress::PodProgress;
 
     const HANG: SignedDuration = SignedDuration::from_mins(15);
 
@@ -74,13 +73,13 @@ mod tests {
 
     /// Read at `read`, with its last line at `line`.
     fn progress(read: i64, line: i64) -> Progress {
-        let mut pod = PodProgress::default();
-        pod.last_line = Some(at(line));
-        Progress {
-            pods: [("train-0".to_owned(), pod)].into(),
+        let mut progress = Progress {
             read: Some(at(read)),
             ..Progress::default()
-        }
+        };
+        let pod = progress.pod("train-0", "uid-0", None);
+        pod.take(Some(at(line)), "loading the data");
+        progress
     }
 
     #[test]
