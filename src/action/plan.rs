@@ -16,7 +16,7 @@ use crate::decide::impact::{self, Weighed, at_stake};
 use crate::diagnose::SafetyClass;
 use crate::estate::SharedEstate;
 use crate::estate::index::{Estate, Job};
-use crate::safety::Scope;
+use crate::safety::{Place, Scope};
 
 /// Jobs of a node told one by one.
 const NAMED: usize = 5;
@@ -185,6 +185,7 @@ fn weigh(
             instances,
             touched: taken,
             failing_since: None,
+            place: Place::default(),
         },
         healthy_taken: taken,
         owned_elsewhere: false,
@@ -258,6 +259,7 @@ fn weigh_node(
             instances: pods.max(1),
             touched: taken,
             failing_since: None,
+            place: Place::default(),
         },
         healthy_taken: taken,
         owned_elsewhere: false,

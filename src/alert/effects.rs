@@ -136,7 +136,7 @@ pub fn request_diagnosis(
 }
 
 /// Whose messages tell an alert: its own if it has one, and its group's.
-pub(super) fn told_by(alert: &Alert) -> Vec<Subject> {
+pub(crate) fn told_by(alert: &Alert) -> Vec<Subject> {
     let own = alert
         .track
         .own_message

@@ -65,6 +65,10 @@ pub enum Event {
         by: Option<String>,
         approved: bool,
     },
+    /// The repair was refused: people are called to it, whatever its severity; `text` says so.
+    Escalated {
+        text: String,
+    },
     /// Something happened to an action for it; `mitigating` while it runs or is being verified.
     ActionNoted {
         text: String,
@@ -255,6 +259,20 @@ impl Alert {
                 });
                 outcomes
             }
+            (AlertState::Resolved, Event::Escalated { .. }) => Vec::new(),
+            (_, Event::Escalated { text }) => {
+                self.track.escalated = true;
+                vec![
+                    Outcome::Show,
+                    Outcome::Page,
+                    Outcome::Tell(Note::Action { text: text.clone() }),
+                    Outcome::Record {
+                        kind: EventKind::Action,
+                        by: None,
+                        text,
+                    },
+                ]
+            }
             (state, Event::ActionNoted { text, mitigating }) => {
                 // What was only permitted makes the alert mitigating; what is told to go on after that was done.
                 if mitigating && state == AlertState::Mitigating {
@@ -376,6 +394,7 @@ impl Alert {
         self.resolution = None;
         self.acknowledged_by = None;
         self.track.resolved_by = None;
+        self.track.escalated = false;
         self.track.reopened += 1;
         self.severity = severity;
         self.fold(report);

@@ -142,6 +142,9 @@ pub struct Track {
     /// When an action of ours for it was last carried out: a run that takes the job's place is what the action made.
     #[serde(default)]
     pub acted: Option<Timestamp>,
+    /// People refused the repair that was proposed, so others are called to it.
+    #[serde(default)]
+    pub escalated: bool,
 }
 
 /// The job as an alert tells it.

@@ -81,7 +81,7 @@ impl Connected {
         } else if config.slack.app_token.is_none() && config.slack.signing_secret.is_none() {
             absent.push("Slack cannot reach nightbell: set SLACK_APP_TOKEN (Socket Mode) or SLACK_SIGNING_SECRET (HTTP) for buttons and questions".to_owned());
         }
-        if config.approvers.is_empty() {
+        if config.approvers.is_empty() && config.approval_rules.is_empty() {
             absent.push("APPROVERS is empty: nobody may approve an action".to_owned());
         }
         Ok(Self {
@@ -123,12 +123,18 @@ pub fn safety_settings(config: &Config, demo: bool) -> anyhow::Result<safety::Se
         service_restarts: count(gate.restarts_per_service),
         cooldown: SignedDuration::try_from(gate.cooldown).unwrap_or(defaults.cooldown),
         concurrent: count(gate.concurrent_actions),
-        ..defaults
+        between_major: SignedDuration::try_from(gate.between_major)
+            .unwrap_or(defaults.between_major),
+        one_service_at_a_time: gate.one_service_at_a_time,
+        one_region_at_a_time: gate.one_region_at_a_time,
+        instances_percent: gate.instances_percent,
+        cordons_per_cluster: count(gate.cordons_per_cluster),
     };
     let limits = if demo {
         Limits {
             between_major: SignedDuration::ZERO,
             one_service_at_a_time: false,
+            one_region_at_a_time: false,
             ..limits
         }
     } else {
@@ -142,9 +148,11 @@ pub fn safety_settings(config: &Config, demo: bool) -> anyhow::Result<safety::Se
             dry_run: gate.dry_run,
         },
         limits,
-        approvers: Approvers::from_str(&config.approvers.join(","))?,
+        approvers: Approvers::from_str(&config.approvers.join(","))?.with_tokens(),
+        rules: config.approval_rules.clone(),
         approval_ttl: SignedDuration::try_from(gate.approval_expiry)
             .unwrap_or(default.approval_ttl),
+        breaker: count(gate.failures_until_stop),
         ..default
     })
 }

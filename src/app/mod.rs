@@ -154,6 +154,7 @@ impl Bot {
         let plain = Alerts::new(store.clone(), alert_settings(config, demo));
         let mut safety = Safety::new(store.clone(), connect::safety_settings(config, demo)?)
             .with_alerts(plain.clone())
+            .with_estate(Arc::clone(&estate))
             .with_roster(Roster::load(&config.people, store.clone()).await?);
         if let Some(client) = connected
             .slack

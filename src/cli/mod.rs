@@ -12,6 +12,7 @@ mod audit;
 mod chat;
 mod check_config;
 mod client;
+mod control;
 mod emergency;
 mod evaluate;
 mod jobs;
@@ -89,6 +90,12 @@ pub enum Command {
     Audit(audit::Audit),
     /// Stop all actions, or clear the stop.
     EmergencyStop(emergency::EmergencyStop),
+    /// Keep one kind of action from starting, approved or not, until it is enabled again.
+    DisableAction(control::ActionType),
+    /// Let a kind of action that was disabled run again.
+    EnableAction(control::ActionType),
+    /// Withdraw every question that waits, and cancel what was permitted and has not begun.
+    ClearQueue,
     /// What is monitored, how fresh each source is.
     MonitorStatus,
     /// Start or stop monitoring.
@@ -184,6 +191,9 @@ pub async fn run(cli: Cli, runners: Runners) -> ExitCode {
         Command::TestAction(test) => test.run(&global).await,
         Command::Audit(audit) => audit.run(&global).await,
         Command::EmergencyStop(stop) => stop.run(&global).await,
+        Command::DisableAction(action) => action.run(true, &global).await,
+        Command::EnableAction(action) => action.run(false, &global).await,
+        Command::ClearQueue => control::clear_queue(&global).await,
         Command::MonitorStatus => monitor::status(&global).await,
         Command::Monitor(monitor) => monitor.run(&global).await,
         Command::Jobs(jobs) => jobs.run(&global).await,
@@ -246,6 +256,9 @@ mod tests {
             "audit export --since 7d --json",
             "emergency-stop --reason fire",
             "emergency-stop --clear",
+            "disable-action --type delete_pod",
+            "enable-action --type delete_pod",
+            "clear-queue",
             "monitor-status",
             "monitor start --project ml-team --for 30m",
             "monitor stop",
@@ -285,6 +298,7 @@ mod tests {
             "audit verify --expect 12",
             "audit export --since yesterday",
             "emergency-stop --clear --reason x",
+            "disable-action",
         ] {
             let words = std::iter::once("nightbell").chain(line.split_whitespace());
             let error = Cli::try_parse_from(words).unwrap_err();

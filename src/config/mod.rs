@@ -4,6 +4,7 @@
 //! go, by name and line. The names are those of `.env.example`.
 
 mod alerting;
+mod approvals;
 mod people;
 mod reader;
 mod source;
@@ -26,6 +27,7 @@ use crate::detect::Thresholds;
 use crate::http::oidc::is_loopback;
 use crate::notify::links::LinkTemplate;
 use crate::runbook::library::DEFAULT_FOLDER;
+use crate::safety::approvers::Approvers;
 use reader::Reader;
 use source::{Value, YamlFile};
 
@@ -48,6 +50,8 @@ pub struct Config {
     pub approvers: Vec<String>,
     /// Who is who, under whatever name they come.
     pub people: Vec<Person>,
+    /// Who approves what `APPROVERS` is not for.
+    pub approval_rules: Vec<crate::safety::rules::Rule>,
     pub gate: Gate,
     pub alerts: Alerts,
     pub thresholds: Thresholds,
@@ -177,6 +181,13 @@ pub struct Gate {
     pub approval_expiry: Duration,
     /// How long the target of an action is observed before the result counts as not verified.
     pub verify_timeout: Duration,
+    pub between_major: Duration,
+    pub one_service_at_a_time: bool,
+    pub one_region_at_a_time: bool,
+    pub instances_percent: u64,
+    pub cordons_per_cluster: u64,
+    /// Actions in a row that may fail before everything stops; 0 for as many as there are.
+    pub failures_until_stop: u64,
 }
 
 /// Section `alerts`.
@@ -303,6 +314,7 @@ impl Config {
             pagerduty,
             approvers: read_approvers(r),
             people: people::read_people(r),
+            approval_rules: approvals::read(r),
             gate: read_gate(r),
             alerts: Alerts {
                 resolve_after: r.seconds("alerts.resolve_after_seconds", 1..=86_400, 300),
@@ -615,16 +627,8 @@ fn read_approvers(r: &mut Reader<'_>) -> Vec<String> {
     let origin = r.origin("APPROVERS");
     let approvers = r.list("APPROVERS").unwrap_or_default();
     for id in &approvers {
-        let slack = id.starts_with(['U', 'W', 'S'])
-            && id.len() > 1
-            && id
-                .chars()
-                .all(|c| c.is_ascii_uppercase() || c.is_ascii_digit());
-        if !slack && id != "local" {
-            r.mistake(
-                origin.clone().unwrap_or_default(),
-                format!("`{id}` is neither a Slack user id (U…), a user group id (S…) nor local"),
-            );
+        if let Err(invalid) = id.parse::<Approvers>() {
+            r.mistake(origin.clone().unwrap_or_default(), invalid.to_string());
         }
     }
     approvers
@@ -657,6 +661,12 @@ fn read_gate(r: &mut Reader<'_>) -> Gate {
         action_timeout: r.seconds("ACTION_TIMEOUT_SECONDS", 1..=3_600, 300),
         approval_expiry: r.seconds("approvals.expire_after_seconds", 60..=604_800, 4 * 3_600),
         verify_timeout: r.seconds("approvals.verify_within_seconds", 1..=7_200, 600),
+        between_major: r.seconds("limits.between_major_seconds", 0..=86_400, 300),
+        one_service_at_a_time: r.flag("limits.one_service_at_a_time", true),
+        one_region_at_a_time: r.flag("limits.one_region_at_a_time", true),
+        instances_percent: r.number("limits.instances_percent", 0..=100, 20),
+        cordons_per_cluster: r.number("limits.cordons_per_cluster", 0..=1_000, 3),
+        failures_until_stop: r.number("limits.failures_until_stop", 0..=1_000, 3),
     }
 }
 

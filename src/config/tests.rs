@@ -47,7 +47,7 @@ fn every_mistake_is_told_at_once_by_name_and_line() {
         "SLACK_BOT_TOKEN: is not a bot token: it must begin with xoxb- or xoxe.xoxb-",
         "RUNAI_BASE_URL: is not a URL: it must look like https://host/path",
         "RUNAI_CLIENT_ID: is not set, though other Run:AI settings are: all three are needed",
-        "APPROVERS: `mira` is neither a Slack user id (U…), a user group id (S…) nor local",
+        "APPROVERS: `mira` is neither a Slack user id (U…), a Slack user group id (S…), `local`, `role:approver` nor `role:admin`",
         "DATABASE_URL: must begin with sqlite:// or postgres://",
         "DRY_RUN: `maybe` is neither true nor false",
         "nightbell.yaml line 2: runai_proactive_monitor.poll_interval_second: is not a setting; did you mean runai_proactive_monitor.poll_interval_seconds?",

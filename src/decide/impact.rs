@@ -7,7 +7,7 @@ use super::service_of;
 use crate::action::{ActionKind, ActionSpec, Takes, Target};
 use crate::estate::index::Job;
 use crate::estate::progress::Progress;
-use crate::safety::Scope;
+use crate::safety::{Place, Scope};
 
 /// An action, weighed against the job it acts on.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,6 +34,7 @@ pub fn weigh(spec: &ActionSpec, job: &Job, now: Timestamp) -> Weighed {
             instances: instances(job),
             touched: taken,
             failing_since: None,
+            place: Place::default(),
         },
         healthy_taken: taken,
         owned_elsewhere: gitops.is_some(),
@@ -54,7 +55,8 @@ fn service(spec: &ActionSpec, job: &Job) -> String {
     }
 }
 
-fn instances(job: &Job) -> u64 {
+/// Instances the job has, or should have.
+pub(crate) fn instances(job: &Job) -> u64 {
     let pods = job.current_pods().len() as u64;
     let desired: u64 = job.controllers.iter().map(|c| u64::from(c.desired)).sum();
     let requested = job
@@ -152,6 +154,10 @@ fn impact(
                 "Ends 1 of {} of the job; its controller makes another.",
                 pods(total)
             ));
+            // A gang ends with any of its pods; what serves has nothing that a checkpoint could save.
+            if !job.is_service() {
+                told.extend(at_stake(job, running, now));
+            }
         }
         ActionKind::Scale => {
             let ended = ended_by_scaling(spec, job);

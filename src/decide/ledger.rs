@@ -5,6 +5,7 @@ use std::fmt;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::action::ActionKind;
+use crate::estate::progress::Progress;
 use crate::safety::{Execution, ExecutionState, Scope};
 
 /// Restarts for one cause that may go without progress.
@@ -74,8 +75,35 @@ impl fmt::Display for Exhausted {
     }
 }
 
-/// Whether one more restart is worth it for a job that fails since `failing_since`. `advanced` tells whether its last
-/// attempt got beyond the one before, where steps or epochs were read from its log.
+/// What the logs of a job tell of its last attempt.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// Whether it got beyond the attempt before, where steps or epochs were read.
+    pub advanced: Option<bool>,
+    /// When a checkpoint was last saved.
+    pub checkpoint: Option<Timestamp>,
+}
+
+impl Seen {
+    /// What is known of how far the job is.
+    #[must_use]
+    pub fn of(progress: Option<&Progress>) -> Self {
+        Self {
+            advanced: progress.and_then(Progress::advanced),
+            checkpoint: progress.and_then(Progress::last_checkpoint),
+        }
+    }
+
+    /// Whether the attempt that began with a restart at `restarted` made progress. Steps say it best: an attempt may save
+    /// what the one before it had saved already.
+    fn since(self, restarted: Timestamp) -> Option<bool> {
+        let saved = || self.checkpoint.is_some_and(|at| at > restarted);
+        self.advanced.or_else(|| saved().then_some(true))
+    }
+}
+
+/// Whether one more restart is worth it for a job that fails since `failing_since`, given what was seen of its last
+/// attempt.
 ///
 /// # Errors
 /// Tells what was tried.
@@ -83,7 +111,7 @@ pub fn check(
     past: &[Past],
     cause: &str,
     failing_since: Timestamp,
-    advanced: Option<bool>,
+    seen: Seen,
     now: Timestamp,
 ) -> Result<(), Exhausted> {
     let restarts: Vec<&Past> = past
@@ -98,7 +126,11 @@ pub fn check(
     for restart in restarts.into_iter().rev() {
         let ran_long = next_failure.duration_since(restart.at) >= PROGRESS;
         // What was read of the last attempt says nothing of those before it.
-        let advanced = advanced.filter(|_| wasted.is_empty()).unwrap_or(ran_long);
+        let advanced = wasted
+            .is_empty()
+            .then(|| seen.since(restart.at))
+            .flatten()
+            .unwrap_or(ran_long);
         let moved_on = restart.state == ExecutionState::Verified && advanced;
         if moved_on {
             break;
@@ -150,20 +182,48 @@ mod tests {
     #[test]
     fn a_second_restart_for_one_cause_needs_progress_after_the_first() {
         let past = [restart("xid_79", 0, 10)];
-        assert!(check(&past, "xid_79", at(15), None, at(16)).is_err());
+        assert!(check(&past, "xid_79", at(15), Seen::default(), at(16)).is_err());
         assert!(
-            check(&past, "xid_79", at(0), None, at(16)).is_err(),
+            check(&past, "xid_79", at(0), Seen::default(), at(16)).is_err(),
             "the alert never recovered"
         );
-        assert_eq!(check(&past, "xid_79", at(75), None, at(76)), Ok(()));
-        assert_eq!(check(&past, "evicted", at(15), None, at(16)), Ok(()));
+        assert_eq!(
+            check(&past, "xid_79", at(75), Seen::default(), at(76)),
+            Ok(())
+        );
+        assert_eq!(
+            check(&past, "evicted", at(15), Seen::default(), at(16)),
+            Ok(())
+        );
     }
 
     #[test]
     fn steps_that_were_read_count_more_than_time() {
         let past = [restart("a", 0, 10)];
-        assert_eq!(check(&past, "a", at(15), Some(true), at(16)), Ok(()));
-        assert!(check(&past, "a", at(500), Some(false), at(501)).is_err());
+        let steps = |advanced| Seen {
+            advanced: Some(advanced),
+            ..Seen::default()
+        };
+        assert_eq!(check(&past, "a", at(15), steps(true), at(16)), Ok(()));
+        assert!(check(&past, "a", at(500), steps(false), at(501)).is_err());
+    }
+
+    #[test]
+    fn a_checkpoint_since_the_restart_is_progress_unless_the_steps_say_otherwise() {
+        let past = [restart("a", 0, 10)];
+        let saved = |minute, advanced| Seen {
+            advanced,
+            checkpoint: Some(at(minute)),
+        };
+        assert_eq!(check(&past, "a", at(15), saved(12, None), at(16)), Ok(()));
+        assert!(
+            check(&past, "a", at(15), saved(9, None), at(16)).is_err(),
+            "it is of the attempt before"
+        );
+        assert!(
+            check(&past, "a", at(15), saved(12, Some(false)), at(16)).is_err(),
+            "what was saved before was saved again"
+        );
     }
 
     #[test]
@@ -173,7 +233,7 @@ mod tests {
             restart("b", 15, 20),
             restart("c", 25, 30),
         ];
-        let refused = check(&past, "d", at(35), None, at(36)).unwrap_err();
+        let refused = check(&past, "d", at(35), Seen::default(), at(36)).unwrap_err();
         assert_eq!(refused.restarts, 3);
         assert!(!refused.same_cause);
         assert!(
@@ -191,17 +251,17 @@ mod tests {
             restart("b", 15, 20),
             restart("c", 140, 400),
         ];
-        assert!(check(&past, "c", at(405), None, at(406)).is_err());
-        assert_eq!(check(&past, "a", at(405), None, at(406)), Ok(()));
+        assert!(check(&past, "c", at(405), Seen::default(), at(406)).is_err());
+        assert_eq!(check(&past, "a", at(405), Seen::default(), at(406)), Ok(()));
     }
 
     #[test]
     fn a_failed_restart_counts_and_a_cancelled_one_does_not() {
         let mut past = [restart("a", 0, 10)];
         past[0].state = ExecutionState::Failed;
-        assert!(check(&past, "a", at(500), None, at(501)).is_err());
+        assert!(check(&past, "a", at(500), Seen::default(), at(501)).is_err());
         past[0].state = ExecutionState::Cancelled;
-        assert_eq!(check(&past, "a", at(15), None, at(16)), Ok(()));
+        assert_eq!(check(&past, "a", at(15), Seen::default(), at(16)), Ok(()));
     }
 
     #[test]
@@ -211,7 +271,7 @@ mod tests {
                 &[restart("a", 0, 10)],
                 "a",
                 at(8 * 1440),
-                None,
+                Seen::default(),
                 at(8 * 1440)
             ),
             Ok(())

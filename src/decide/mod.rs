@@ -13,9 +13,8 @@ use crate::action::{ActionKind, ActionSpec, InvalidAction, Parameters, Target};
 use crate::alert::{Alert, Severity};
 use crate::diagnose::{Diagnosis, Finding, Remediation, Role, SafetyClass, Verdict};
 use crate::estate::index::Job;
-use crate::estate::progress::Progress;
 use crate::safety::Scope;
-use ledger::{Exhausted, Past};
+use ledger::{Exhausted, Past, Seen};
 
 /// Below this confidence in the cause, what would be automatic asks: the default of `CONFIDENCE_THRESHOLD`.
 const CONFIDENT: f64 = 0.75;
@@ -104,8 +103,8 @@ pub fn proposal(
     spec.validate()?;
 
     if spec.kind.is_restart() {
-        let advanced = job.progress.as_ref().and_then(Progress::advanced);
-        ledger::check(known.past, &root.cause, alert.opened, advanced, now)
+        let seen = Seen::of(job.progress.as_ref());
+        ledger::check(known.past, &root.cause, alert.opened, seen, now)
             .map_err(NoProposal::Exhausted)?;
     }
     let weighed = impact::weigh(&spec, job, now);

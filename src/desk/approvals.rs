@@ -35,10 +35,11 @@ impl Desk {
         for approval in pending.iter().take(SHOWN) {
             blocks.push(say(&format!("#{}: {}", approval.number, what(approval))));
             blocks.push(small(&format!(
-                "{} Asked {}, expires in {}.{}",
+                "{} Asked {}, expires in {}.{}{}",
                 redact::line(&approval.reason, 300),
                 ago(approval.requested, now),
                 length(approval.expires.duration_since(now).as_secs()),
+                so_far(approval),
                 if approval.dry_run { " Dry run." } else { "" }
             )));
             blocks.push(Block::Buttons {
@@ -48,7 +49,7 @@ impl Desk {
         if pending.len() > SHOWN {
             blocks.push(small(&format!("And {} more.", pending.len() - SHOWN)));
         }
-        if self.safety.settings().approvers.is_empty() {
+        if self.safety.settings().nobody_may_approve() {
             blocks.push(small("Nobody may approve: `APPROVERS` is empty."));
         }
         let tone = if pending.is_empty() {
@@ -101,6 +102,19 @@ impl Desk {
             Err(error) => Err(Box::new(unavailable(&error))),
         }
     }
+}
+
+/// How far the approval of several people is.
+fn so_far(approval: &Approval) -> String {
+    let (done, needed) = (approval.endorsed.len(), approval.people);
+    if needed < 2 {
+        return String::new();
+    }
+    if done == 0 {
+        return format!(" Needs {needed} people.");
+    }
+    let by: Vec<&str> = approval.endorsed.iter().map(|e| e.by.as_str()).collect();
+    format!(" {done} of {needed}: approved by {}.", by.join(", "))
 }
 
 pub(super) fn decision_buttons(approval: &Approval) -> Vec<Button> {
@@ -175,6 +189,19 @@ fn told(decision: &Decision, by: &str, now: Timestamp) -> Answer {
                 json!({ "decision": "approved", "approval": approval, "execution": execution }),
             )
         }
+        Decision::Endorsed { approval, needed } => {
+            let text = format!(
+                "{} of {needed} approved #{}, {by} among them: {}.",
+                approval.endorsed.len(),
+                approval.number,
+                what(approval)
+            );
+            let then = "It starts when somebody else approves too. Anybody who may approve can still deny it.";
+            answer(
+                card(Tone::Info, &text, vec![say(&text), small(then)]),
+                json!({ "decision": "endorsed", "approval": approval, "needed": needed }),
+            )
+        }
         Decision::Denied { approval } => {
             let reason = approval
                 .deny_reason
@@ -218,7 +245,7 @@ fn told(decision: &Decision, by: &str, now: Timestamp) -> Answer {
         ),
         Decision::NotAllowed { why } => refused(
             redact::line(&why.to_string(), 300),
-            "`APPROVERS` lists who may decide.",
+            "`APPROVERS`, or the rule of `approvals.rules` that fits, lists who may decide.",
         ),
         Decision::NobodyMayApprove => refused(
             "Nobody may approve: no approvers are configured.".to_owned(),

@@ -141,6 +141,10 @@ impl Desk {
                 self.emergency_stop(principal, reason.as_deref(), now).await
             }
             Command::EmergencyClear => self.emergency_clear(principal, now).await,
+            Command::SetAction { action, disabled } => {
+                self.set_action(principal, &action, disabled, now).await
+            }
+            Command::ClearQueue => self.clear_queue(principal, now).await,
             Command::VerifyAudit { expect } => self.verify_audit(expect.as_deref()).await,
             Command::Help { topic } => super::help::help(topic.as_deref()),
             Command::Say { text, context } => self.say(principal, &text, &context, now).await,
@@ -206,6 +210,8 @@ fn changes(command: &Command) -> bool {
         | Command::SilenceWhere { .. }
         | Command::RemoveSilence { .. }
         | Command::RunAction { .. }
+        | Command::SetAction { .. }
+        | Command::ClearQueue
         | Command::EmergencyClear => true,
         Command::Press { verb, .. } => match verb {
             Verb::Acknowledge

@@ -51,8 +51,14 @@ const TOPICS: &[(&str, &str, &[&str])] = &[
     ),
     (
         "emergency",
-        "Stop all actions at once, and allow them again.",
-        &["emergency stop", "clear the emergency stop"],
+        "Stop all actions at once or one kind of them, clear what waits, and allow them again.",
+        &[
+            "emergency stop",
+            "clear the emergency stop",
+            "disable delete_pod",
+            "enable delete_pod",
+            "clear the queue",
+        ],
     ),
 ];
 

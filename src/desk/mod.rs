@@ -5,6 +5,7 @@ mod actions;
 mod alerts;
 mod approvals;
 mod audit;
+mod control;
 mod emergency;
 mod execute;
 mod help;
@@ -139,6 +140,13 @@ pub enum Command {
         reason: Option<String>,
     },
     EmergencyClear,
+    /// Disables one kind of action, by its name in the catalogue, or enables it again.
+    SetAction {
+        action: String,
+        disabled: bool,
+    },
+    /// Withdraws every question that waits, and cancels what was permitted and has not begun.
+    ClearQueue,
     /// Checks the audit; `expect` is an entry that was noted elsewhere, `SEQ:HASH`.
     VerifyAudit {
         expect: Option<String>,

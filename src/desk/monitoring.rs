@@ -1,5 +1,6 @@
 //! Starting, stopping and limiting monitoring, and saying honestly how it goes.
 
+use std::fmt::Write as _;
 use std::sync::PoisonError;
 
 use jiff::{SignedDuration, Timestamp};
@@ -251,6 +252,10 @@ impl Desk {
                         counted(safety.pending_approvals, "approval"),
                     )
                 };
+                if !safety.disabled.is_empty() {
+                    let names: Vec<&str> = safety.disabled.iter().map(|k| k.as_str()).collect();
+                    let _ = write!(text, " Disabled: {}.", names.join(", "));
+                }
                 if safety.dry_run {
                     text.push_str(" Dry run: nothing is really changed.");
                 }

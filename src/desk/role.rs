@@ -13,11 +13,11 @@ use crate::chat::card::Verb;
 pub enum Role {
     /// Reads.
     Viewer,
-    /// Starts and stops monitoring, acknowledges, silences, resolves, pulls the emergency stop.
+    /// Starts and stops monitoring, acknowledges, silences, resolves, pulls the emergency stop, disables kinds of action.
     Operator,
     /// Decides on actions too, unless nobody may.
     Approver,
-    /// Clears an emergency stop too.
+    /// Clears an emergency stop and enables kinds of action too.
     Admin,
 }
 
@@ -169,9 +169,15 @@ pub fn needed(command: &Command) -> Role {
         | Command::Silence { .. }
         | Command::SilenceWhere { .. }
         | Command::RemoveSilence { .. }
+        | Command::ClearQueue
+        | Command::SetAction { disabled: true, .. }
         | Command::EmergencyStop { .. } => Role::Operator,
         Command::Decide { .. } => Role::Approver,
-        Command::EmergencyClear => Role::Admin,
+        // What lets actions run again takes as much as clearing an emergency stop.
+        Command::EmergencyClear
+        | Command::SetAction {
+            disabled: false, ..
+        } => Role::Admin,
         Command::Press { verb, .. } => match verb {
             // What is confirmed was kept for its asker, and is checked as itself when it comes out.
             Verb::Troubleshoot | Verb::ShowLogs | Verb::Cancel | Verb::Confirm => Role::Viewer,

@@ -9,7 +9,7 @@ use super::reply::{
 };
 use super::silences::quoted;
 use super::understand::{self, Intent, Known, Slots, Understanding};
-use super::{Answer, Command, JobQuery, Outcome, Principal, help, jobs};
+use super::{Answer, Command, JobQuery, Outcome, Principal, control, help, jobs};
 use crate::action::{ActionRequest, Parameters};
 use crate::alert::Alert;
 use crate::chat::card::{Block, Button, ButtonStyle, Press, Tone, Verb};
@@ -30,8 +30,20 @@ impl Desk {
         context: &[String],
         now: Timestamp,
     ) -> Answer {
-        let understood = understand::understand(text, context, &self.known());
-        let mut answer = self.respond(principal, &understood, text, now).await;
+        let (understood, mut answer) = match control::said(text) {
+            Some(command) => {
+                let answer = match principal.check(&command) {
+                    Ok(()) => self.ask_to_confirm(principal, &command, now).await,
+                    Err(withheld) => reply::withheld(withheld),
+                };
+                (Understanding::of(Intent::SettingsChange), answer)
+            }
+            None => {
+                let understood = understand::understand(text, context, &self.known());
+                let answer = self.respond(principal, &understood, text, now).await;
+                (understood, answer)
+            }
+        };
         let needs_role = answer.body.get_mut(NEEDS_ROLE).map(Value::take);
         answer.body = ask_json(&understood, &answer);
         if let Some(role) = needs_role {
@@ -513,6 +525,17 @@ fn describe(command: &Command) -> String {
         Command::EmergencyClear => {
             "clear the emergency stop, so that actions may run again".to_owned()
         }
+        Command::SetAction { action, disabled } => {
+            let action = code(action);
+            if *disabled {
+                format!("disable {action}, so that none starts, approved or not")
+            } else {
+                format!("enable {action}, so that it may run again")
+            }
+        }
+        Command::ClearQueue => {
+            "withdraw all questions that wait, and cancel what has not begun".to_owned()
+        }
         Command::MonitoringStatus
         | Command::JobStatus { .. }
         | Command::ListJobs { .. }
@@ -585,8 +608,16 @@ fn without_a_service(understood: &Understanding) -> Option<Answer> {
 /// Answers a sentence without a running bot: says what was understood and what it takes to do it.
 #[must_use]
 pub fn ask_offline(text: &str, context: &[String]) -> Answer {
-    let understood = understand::understand(text, context, &Known::default());
-    let mut answer = without_a_service(&understood).unwrap_or_else(|| {
+    let command = control::said(text);
+    let understood = match command {
+        Some(_) => Understanding::of(Intent::SettingsChange),
+        None => understand::understand(text, context, &Known::default()),
+    };
+    let plain = command
+        .is_none()
+        .then(|| without_a_service(&understood))
+        .flatten();
+    let mut answer = plain.unwrap_or_else(|| {
         let text = format!(
             "Understood: {}{}. No running nightbell answers here, so nothing was done.",
             understood.intent.describe(),

@@ -482,6 +482,7 @@ fn a_silent_kubelet_puts_its_pods_in_trouble() {
         capacity_gpus: 8.0,
         gpu_type: None,
         node_pool: None,
+        region: None,
     };
     let scene = Scene::new()
         .sees(Observation::Node(Box::new(node)))
@@ -630,6 +631,7 @@ fn a_pod_that_is_to_leave_a_silent_node_is_still_in_trouble() {
         capacity_gpus: 8.0,
         gpu_type: None,
         node_pool: None,
+        region: None,
     };
     let mut leaving = pod(
         "bert-x",

@@ -325,6 +325,9 @@ pub struct Node {
     pub capacity_gpus: f64,
     pub gpu_type: Option<String>,
     pub node_pool: Option<String>,
+    /// The label `topology.kubernetes.io/region`.
+    #[serde(default)]
+    pub region: Option<String>,
 }
 
 /// A Kubernetes or Run:AI event.

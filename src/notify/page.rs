@@ -41,7 +41,7 @@ fn alert_now(alert: &Alert, page_from: Severity, at: Timestamp) -> Now {
         AlertState::Acknowledged => Now::Acknowledged,
         AlertState::Mitigating if alert.acknowledged_by.is_some() => Now::Acknowledged,
         AlertState::Open | AlertState::Mitigating
-            if alert.severity >= page_from && !alert.silenced(at) =>
+            if (alert.severity >= page_from || alert.track.escalated) && !alert.silenced(at) =>
         {
             Now::Failing
         }

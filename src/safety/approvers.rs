@@ -4,18 +4,23 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::desk::{Principal, Standing, Surface};
+use crate::desk::{Principal, Role, Standing, Surface};
 
-/// The setting `APPROVERS`: Slack users `U…`, Slack user groups `S…`, and `local` for the loopback console.
+/// Who may approve: Slack users `U…`, Slack user groups `S…`, `local` for the loopback console, and holders of API
+/// tokens by `role:approver` or `role:admin`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Approvers {
     users: Vec<String>,
     groups: Vec<String>,
     local: bool,
+    /// The least role of a token.
+    role: Option<Role>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is neither a Slack user id (U…), a Slack user group id (S…) nor `local`")]
+#[error(
+    "`{0}` is neither a Slack user id (U…), a Slack user group id (S…), `local`, `role:approver` nor `role:admin`"
+)]
 pub struct InvalidApprover(String);
 
 impl FromStr for Approvers {
@@ -30,6 +35,10 @@ impl FromStr for Approvers {
                     .all(|b| b.is_ascii_uppercase() || b.is_ascii_digit());
             match entry.as_bytes()[0] {
                 _ if entry == "local" => approvers.local = true,
+                _ if entry == "role:approver" => approvers.role = Some(Role::Approver),
+                _ if entry == "role:admin" => {
+                    approvers.role = approvers.role.or(Some(Role::Admin));
+                }
                 // Members of an Enterprise Grid have ids that begin with W.
                 b'U' | b'W' if is_id => approvers.users.push(entry.to_owned()),
                 b'S' if is_id => approvers.groups.push(entry.to_owned()),
@@ -91,7 +100,28 @@ impl Approvers {
     /// True if nobody may approve.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.users.is_empty() && self.groups.is_empty() && !self.local
+        self.users.is_empty() && self.groups.is_empty() && !self.local && self.role.is_none()
+    }
+
+    /// As the setting `APPROVERS` means a list: once anybody may approve, so may the tokens that grant it.
+    #[must_use]
+    pub fn with_tokens(mut self) -> Self {
+        if !self.is_empty() && self.role.is_none() {
+            self.role = Some(Role::Approver);
+        }
+        self
+    }
+
+    /// How many people there are at most; `None` where others know (the members of a group, the holders of tokens).
+    #[must_use]
+    pub fn at_most(&self) -> Option<usize> {
+        (self.groups.is_empty() && self.role.is_none()).then(|| {
+            self.users
+                .iter()
+                .collect::<std::collections::BTreeSet<_>>()
+                .len()
+                + usize::from(self.local)
+        })
     }
 
     /// The user groups whose members have to be asked for before `principal` can be judged: none if it is clear without.
@@ -131,6 +161,13 @@ impl Approvers {
         Ok(())
     }
 
+    fn lets_token(&self, standing: Standing) -> bool {
+        match (self.role, standing) {
+            (Some(least), Standing::Token(role)) => role >= least,
+            _ => false,
+        }
+    }
+
     fn check_listed(
         &self,
         principal: &Principal,
@@ -163,7 +200,7 @@ impl Approvers {
                 )
             }
             // Whoever holds the secret, or runs the identity provider, granted the role.
-            Surface::Api if principal.has_approving_role() => Ok(()),
+            Surface::Api if self.lets_token(principal.standing) => Ok(()),
             Surface::Console | Surface::Cli | Surface::Api => Err(NotAllowed::NotListed),
         }
     }
@@ -201,7 +238,7 @@ mod tests {
         }
     }
     fn approvers(list: &str) -> Approvers {
-        list.parse().unwrap()
+        list.parse::<Approvers>().unwrap().with_tokens()
     }
 
     #[test]
@@ -320,6 +357,30 @@ mod tests {
             list.check(&elsewhere, "policy", Some("T1"), &[]),
             Err(NotAllowed::NotListed)
         );
+    }
+
+    #[test]
+    fn a_rule_names_the_roles_it_lets_in() {
+        let token = |role| Principal {
+            standing: Standing::Token(role),
+            ..at(Surface::Api, "mira")
+        };
+        for (list, role, allowed) in [
+            ("U01", Role::Admin, false),
+            ("role:approver", Role::Approver, true),
+            ("role:approver,role:admin", Role::Approver, true),
+            ("role:admin", Role::Approver, false),
+            ("role:admin", Role::Admin, true),
+        ] {
+            let named: Approvers = list.parse().unwrap();
+            let decided = named.check(&token(role), "policy", None, &[]);
+            assert_eq!(decided.is_ok(), allowed, "{list} {role}");
+        }
+        assert_eq!(
+            "U01,U02,U01".parse::<Approvers>().unwrap().at_most(),
+            Some(2)
+        );
+        assert_eq!("U01,S02".parse::<Approvers>().unwrap().at_most(), None);
     }
 
     #[test]

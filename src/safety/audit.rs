@@ -16,6 +16,8 @@ use crate::store::{AuditRow, Store, StoreError};
 pub enum AuditKind {
     /// An approval was asked for.
     Proposed,
+    /// One of several people who have to approve did.
+    Endorsed,
     Approved,
     Denied,
     Expired,
@@ -35,6 +37,8 @@ pub enum AuditKind {
     EmergencyClear,
     KindDisabled,
     KindEnabled,
+    /// Everything that waited was withdrawn or cancelled.
+    QueueCleared,
 }
 
 /// An entry before it has its place in the chain.

@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::approval::{OVER, is_over, is_well};
 use super::audit::{AuditKind, NewEntry};
+use super::decision::{OVER, is_over, is_well};
 use super::gate::{Refusal, Safety, entry};
 use super::stop::{self, append};
 use super::{ApprovalState, Execution, ExecutionState, Scope, digest};
@@ -346,7 +346,21 @@ impl Safety {
                     .await?;
                 execution.state = to;
             }
-            ExecutionState::Unknown => tx.note_execution(execution_id, &text).await?,
+            // It ended when it became unknown, and was counted then.
+            ExecutionState::Unknown => {
+                tx.note_execution(execution_id, &text).await?;
+                let seen = entry(
+                    AuditKind::Observed,
+                    "nightbell",
+                    execution_id,
+                    &execution.spec,
+                    json!({"state": execution.state, "observed": text}),
+                );
+                tx.append_audit(&seen, now).await?;
+                tx.commit().await?;
+                execution.verification = Some(text);
+                return Ok(Some(execution));
+            }
             ExecutionState::Permitted
             | ExecutionState::Started
             | ExecutionState::Verified
@@ -379,7 +393,7 @@ impl Safety {
         if !execution.state.is_active() {
             execution.ended = execution.ended.or(Some(now));
             if !execution.dry_run {
-                entries.extend(self.trip(tx, now).await?);
+                entries.extend(self.trip(tx, execution, now).await?);
             }
         }
         append(tx, entries, now).await

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::Scope;
-use super::approval::ends_instances;
+use super::approval::{BY_RULE, ends_instances};
 use super::approvers;
 use super::gate::{Request, Safety};
 use super::policy::{Case, Verdict};
@@ -54,7 +54,8 @@ impl Safety {
             by: &name,
             dry_run: self.settings.policy.dry_run,
         };
-        let refused = self.check(&mut tx, &request, now).await?;
+        let placed = self.placed(&proposal.spec, scope);
+        let refused = self.check(&mut tx, &request, &placed, now).await?;
         // The transaction wrote nothing, and is dropped.
         drop(tx);
         let verdict = self.settings.policy.judge(Case {
@@ -67,6 +68,11 @@ impl Safety {
             ends_instances: ends_instances(proposal),
             owned_elsewhere: proposal.owned_elsewhere,
         });
+        let deciders = self.deciders(&proposal.spec, scope, proposal.severity);
+        let verdict = match (verdict, deciders.rule) {
+            (Verdict::Auto, Some(_)) => Verdict::Ask(BY_RULE),
+            (verdict, _) => verdict,
+        };
         let (asks, log_only) = match verdict {
             Verdict::Auto => (None, None),
             Verdict::Ask(why) => (Some(why.to_owned()), None),
@@ -81,7 +87,7 @@ impl Safety {
             asks,
             log_only,
             dry_run: self.settings.policy.dry_run,
-            nobody_approves: self.settings.approvers.is_empty(),
+            nobody_approves: deciders.approvers.is_empty(),
         })
     }
 }

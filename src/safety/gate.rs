@@ -1,21 +1,24 @@
 //! The gate itself: inside one transaction, and holding it against other replicas, counts what was done and either
 //! lets one more action through or says which limit refuses it.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
-use super::approval::AskGroup;
 use super::approvers::Approvers;
 use super::audit::{AuditKind, NewEntry};
+use super::decision::AskGroup;
 use super::limits::{Asked, Counted, DAY, LimitReached, Limits};
 use super::policy::Policy;
+use super::rules::{self, Deciders, Rule};
 use super::stop::{self, Stop};
-use super::{Execution, ExecutionState, Scope};
+use super::{Execution, ExecutionState, Scope, place};
 use crate::action::{ActionKind, ActionSpec, InvalidAction};
+use crate::alert::Severity;
 use crate::alert::service::Alerts;
 use crate::desk::{Principal, Roster, Surface};
+use crate::estate::SharedEstate;
 use crate::store::{EffectKind, NewEffect, Result, Store, Tx, new_id};
 
 /// What the operator set about safety.
@@ -23,7 +26,9 @@ use crate::store::{EffectKind, NewEffect, Result, Store, Tx, new_id};
 pub struct Settings {
     pub policy: Policy,
     pub limits: Limits,
+    /// Who approves what no rule is for.
     pub approvers: Approvers,
+    pub rules: Vec<Rule>,
     /// How long a question waits for its answer.
     pub approval_ttl: SignedDuration,
     /// How long a permitted action may wait for its start. After an outage older work is dropped, not done late.
@@ -32,12 +37,22 @@ pub struct Settings {
     pub breaker: usize,
 }
 
+impl Settings {
+    /// Neither `APPROVERS` nor any rule lets anybody approve.
+    #[must_use]
+    pub fn nobody_may_approve(&self) -> bool {
+        let mut rules = self.rules.iter();
+        self.approvers.is_empty() && rules.all(|rule| rule.approvers.is_empty())
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
             policy: Policy::default(),
             limits: Limits::default(),
             approvers: Approvers::default(),
+            rules: Vec::new(),
             approval_ttl: SignedDuration::from_hours(4),
             start_within: SignedDuration::from_mins(5),
             breaker: 3,
@@ -67,6 +82,7 @@ pub struct Safety {
     pub(super) home_team: Arc<OnceLock<String>>,
     pub(super) alerts: Option<Arc<Alerts>>,
     pub(super) roster: Roster,
+    estate: Option<SharedEstate>,
 }
 
 /// An action at the gate, and for whom.
@@ -90,6 +106,7 @@ impl Safety {
             home_team: Arc::new(OnceLock::new()),
             alerts: None,
             roster: Roster::default(),
+            estate: None,
         }
     }
 
@@ -98,6 +115,26 @@ impl Safety {
     pub fn with_alerts(mut self, alerts: Alerts) -> Self {
         self.alerts = Some(Arc::new(alerts));
         self
+    }
+
+    /// Gives the estate that the blast radius is measured on when a permit is issued. Without it, what whoever asks knew
+    /// has to do.
+    #[must_use]
+    pub fn with_estate(mut self, estate: SharedEstate) -> Self {
+        self.estate = Some(estate);
+        self
+    }
+
+    /// The scope of an action, with the place where it would take effect now.
+    pub(super) fn placed(&self, spec: &ActionSpec, scope: &Scope) -> Scope {
+        let Some(estate) = &self.estate else {
+            return scope.clone();
+        };
+        let estate = estate.read().unwrap_or_else(PoisonError::into_inner);
+        Scope {
+            place: place(spec, &estate),
+            ..scope.clone()
+        }
     }
 
     /// Gives the way to ask Slack who is in a user group. Without it nobody is let in by a group.
@@ -145,6 +182,17 @@ impl Safety {
         &self.settings
     }
 
+    /// Who decides about an action under an alert of this severity.
+    pub(super) fn deciders(
+        &self,
+        spec: &ActionSpec,
+        scope: &Scope,
+        severity: Severity,
+    ) -> Deciders<'_> {
+        let case = rules::Case::of(spec, scope, severity);
+        rules::deciders(&self.settings.rules, &self.settings.approvers, case)
+    }
+
     /// Asks the gate. On success the execution and the effect that carries it out are part of the transaction.
     pub(super) async fn admit(
         &self,
@@ -153,7 +201,8 @@ impl Safety {
         now: Timestamp,
     ) -> Result<std::result::Result<Execution, Refusal>> {
         tx.lock_gate().await?;
-        if let Err(refusal) = self.check(tx, request, now).await? {
+        let scope = self.placed(request.spec, request.scope);
+        if let Err(refusal) = self.check(tx, request, &scope, now).await? {
             return Ok(Err(refusal));
         }
         let execution = Execution {
@@ -171,7 +220,7 @@ impl Safety {
             answer: None,
             verification: None,
         };
-        tx.insert_execution(&execution, request.scope).await?;
+        tx.insert_execution(&execution, &scope).await?;
         tx.add_effect(
             &NewEffect {
                 kind: EffectKind::Execute,
@@ -190,6 +239,7 @@ impl Safety {
         &self,
         tx: &mut Tx,
         request: &Request<'_>,
+        scope: &Scope,
         now: Timestamp,
     ) -> Result<std::result::Result<(), Refusal>> {
         if let Err(invalid) = request.spec.validate() {
@@ -201,8 +251,9 @@ impl Safety {
         let counted = counted(tx, request.dry_run, now).await?;
         let asked = Asked {
             spec: request.spec,
-            service: &request.scope.service,
-            instances: request.scope.instances,
+            service: &scope.service,
+            instances: scope.instances,
+            place: &scope.place,
         };
         Ok(self
             .settings
@@ -225,6 +276,7 @@ pub(super) async fn counted(tx: &mut Tx, dry_run: bool, now: Timestamp) -> Resul
         .into_iter()
         .map(|(execution, scope)| Counted {
             service: scope.service,
+            place: scope.place,
             state: execution.state,
             created: execution.created,
             touched: execution

@@ -1,10 +1,12 @@
 //! How much may be done: rates, cool-downs, concurrency and blast radius. Pure; the store loads what counts, and the
 //! gate asks inside the transaction that issues the permit.
 
+use std::collections::BTreeSet;
+
 use jiff::{SignedDuration, Timestamp};
 
-use super::ExecutionState;
-use crate::action::{ActionKind, ActionSpec};
+use super::{ExecutionState, Place};
+use crate::action::{ActionSpec, Takes};
 
 /// The limits, with the defaults of requirement S1.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,7 +22,10 @@ pub struct Limits {
     pub between_major: SignedDuration,
     /// While one service is being repaired, no other is touched.
     pub one_service_at_a_time: bool,
-    /// Share of a service's instances that may be taken within one cool-down, in percent; one instance always may.
+    /// While something is being repaired in one region, nothing in another is touched.
+    pub one_region_at_a_time: bool,
+    /// Share of a service's instances, or of a node pool's nodes, that may be out of service together, in percent; one
+    /// may always be.
     pub instances_percent: u64,
     /// Nodes of one cluster that may be cordoned within a day.
     pub cordons_per_cluster: usize,
@@ -36,6 +41,7 @@ impl Default for Limits {
             concurrent: 5,
             between_major: SignedDuration::from_mins(5),
             one_service_at_a_time: true,
+            one_region_at_a_time: true,
             instances_percent: 20,
             // More bad nodes than this in one cluster in a day are a fault of the cluster, which is for people.
             cordons_per_cluster: 3,
@@ -52,6 +58,7 @@ pub const DAY: SignedDuration = SignedDuration::from_hours(24);
 pub struct Counted {
     pub spec: ActionSpec,
     pub service: String,
+    pub place: Place,
     pub state: ExecutionState,
     pub created: Timestamp,
     /// When it last did something: its end, else its start, else when it was permitted.
@@ -64,8 +71,9 @@ pub struct Asked<'a> {
     pub spec: &'a ActionSpec,
     /// The job, Deployment or node that the target is (part of).
     pub service: &'a str,
-    /// Instances the service has, where they are acted on one by one.
+    /// Instances the service has, as whoever asked knew it: for what the live estate does not show.
     pub instances: u64,
+    pub place: &'a Place,
 }
 
 /// A limit that says no for now.
@@ -100,15 +108,28 @@ pub enum LimitReached {
         "{service} is being repaired, and only one service may be at a time; wait until that ends"
     )]
     OtherService { service: String },
+    #[error(
+        "region {region} is being worked on, and only one region may be at a time; wait until that ends"
+    )]
+    OtherRegion { region: String },
     #[error("a major action ran; the next may follow at {}", clock(.frees))]
     BetweenMajor { frees: Timestamp },
-    #[error("{taken} of {total} instances of {service} were just taken, and at most {percent} % may be; more at {}", clock(.frees))]
-    Instances {
-        service: String,
+    #[error("{taken} of {total} of {of} were just taken, and at most {percent} % may be; more at {}", clock(.frees))]
+    Taken {
+        of: String,
         taken: usize,
         total: u64,
         percent: u64,
         frees: Timestamp,
+    },
+    #[error(
+        "{out} of {total} of {of} are out of service already, and with this one more than {percent} % would be; wait until some are back"
+    )]
+    Out {
+        of: String,
+        out: u64,
+        total: u64,
+        percent: u64,
     },
     #[error(
         "{used} nodes of {cluster} were cordoned within a day (limit {limit}); more are for people to judge"
@@ -172,6 +193,13 @@ impl Limits {
         {
             return Err(LimitReached::OtherService {
                 service: other.service.clone(),
+            });
+        }
+        if self.one_region_at_a_time
+            && let Some(other) = active().find(|c| c.place.region != asked.place.region)
+        {
+            return Err(LimitReached::OtherRegion {
+                region: other.place.region.clone(),
             });
         }
         self.check_rates(asked, counted, now)?;
@@ -261,45 +289,104 @@ impl Limits {
         counted: &[Counted],
         now: Timestamp,
     ) -> Result<(), LimitReached> {
-        match asked.spec.kind {
-            ActionKind::DeletePod => {
-                let mut taken: Vec<Timestamp> = counted
-                    .iter()
-                    .filter(|c| c.spec.kind == ActionKind::DeletePod && c.service == asked.service)
-                    .map(|c| c.touched.min(now))
-                    .filter(|&at| at + self.cooldown > now)
-                    .collect();
-                taken.sort_unstable();
-                let allowed = (asked.instances * self.instances_percent / 100).max(1);
-                if taken.len() as u64 >= allowed {
-                    return Err(LimitReached::Instances {
-                        service: asked.service.to_owned(),
-                        taken: taken.len(),
-                        total: asked.instances,
-                        percent: self.instances_percent,
-                        frees: taken[0] + self.cooldown,
-                    });
-                }
-                Ok(())
+        match asked.spec.kind.entry().takes {
+            // Whether a whole workload may be taken, or several instances be ended for good, is judged by the policy, and
+            // by people.
+            Takes::Nothing | Takes::Whole | Takes::Counted => Ok(()),
+            Takes::Instance => self.check_share(asked, counted, now),
+            Takes::Node => {
+                self.check_share(asked, counted, now)?;
+                self.check_cordons(asked, counted)
             }
-            ActionKind::CordonNode => {
-                let cluster = asked.spec.target.cluster();
-                let used = counted
-                    .iter()
-                    .filter(|c| {
-                        c.spec.kind == ActionKind::CordonNode && c.spec.target.cluster() == cluster
-                    })
-                    .count();
-                if used >= self.cordons_per_cluster {
-                    return Err(LimitReached::Cordons {
-                        cluster: cluster.unwrap_or_default().to_owned(),
-                        limit: self.cordons_per_cluster,
-                        used,
-                    });
-                }
-                Ok(())
-            }
-            _ => Ok(()),
+        }
+    }
+
+    /// At most this share of a service or node pool: of what we took within one cool-down, and of what is out of service
+    /// for whatever reason.
+    fn check_share(
+        &self,
+        asked: Asked<'_>,
+        counted: &[Counted],
+        now: Timestamp,
+    ) -> Result<(), LimitReached> {
+        let takes = asked.spec.kind.entry().takes;
+        let of = asked.of();
+        let total = if asked.place.total > 0 {
+            asked.place.total
+        } else {
+            asked.instances
+        };
+        let allowed = (total.saturating_mul(self.instances_percent) / 100).max(1);
+        let mut taken: Vec<Timestamp> = counted
+            .iter()
+            .filter(|c| c.spec.kind.entry().takes == takes && c.of() == of)
+            .map(|c| c.touched.min(now))
+            .filter(|&at| at + self.cooldown > now)
+            .collect();
+        taken.sort_unstable();
+        if taken.len() as u64 >= allowed {
+            return Err(LimitReached::Taken {
+                of: of.to_owned(),
+                taken: taken.len(),
+                total,
+                percent: self.instances_percent,
+                frees: taken.first().copied().unwrap_or(now) + self.cooldown,
+            });
+        }
+        // What we took a moment ago may be among what is seen to be out, or not be seen yet.
+        let out = asked.place.out.max(taken.len() as u64);
+        if !asked.place.target_out && out >= allowed {
+            return Err(LimitReached::Out {
+                of: of.to_owned(),
+                out,
+                total,
+                percent: self.instances_percent,
+            });
+        }
+        Ok(())
+    }
+
+    fn check_cordons(&self, asked: Asked<'_>, counted: &[Counted]) -> Result<(), LimitReached> {
+        let cluster = asked.spec.target.cluster();
+        let target = asked.spec.target.key();
+        // A node that is cordoned and then drained is one.
+        let others: BTreeSet<String> = counted
+            .iter()
+            .filter(|c| {
+                c.spec.kind.entry().takes == Takes::Node && c.spec.target.cluster() == cluster
+            })
+            .map(|c| c.spec.target.key())
+            .filter(|key| *key != target)
+            .collect();
+        let used = others.len();
+        if used >= self.cordons_per_cluster {
+            return Err(LimitReached::Cordons {
+                cluster: cluster.unwrap_or_default().to_owned(),
+                limit: self.cordons_per_cluster,
+                used,
+            });
+        }
+        Ok(())
+    }
+}
+
+impl Asked<'_> {
+    /// What the target is one of.
+    fn of(&self) -> &str {
+        if self.place.of.is_empty() {
+            self.service
+        } else {
+            &self.place.of
+        }
+    }
+}
+
+impl Counted {
+    fn of(&self) -> &str {
+        if self.place.of.is_empty() {
+            &self.service
+        } else {
+            &self.place.of
         }
     }
 }
@@ -323,277 +410,4 @@ fn room(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::action::{Parameters, Target};
-
-    fn at(second: i64) -> Timestamp {
-        Timestamp::from_second(1_790_000_000 + second).unwrap()
-    }
-
-    fn spec(kind: ActionKind, object: &str, name: &str) -> ActionSpec {
-        ActionSpec {
-            kind,
-            target: Target::Kubernetes {
-                cluster: "prod".into(),
-                namespace: if object == "Node" {
-                    String::new()
-                } else {
-                    "ml".into()
-                },
-                kind: object.into(),
-                name: name.into(),
-                uid: Some("u".into()),
-            },
-            parameters: Parameters::default(),
-            avoid_node: None,
-        }
-    }
-    fn done(spec: ActionSpec, service: &str, second: i64) -> Counted {
-        Counted {
-            spec,
-            service: service.into(),
-            state: ExecutionState::Verified,
-            created: at(second),
-            touched: at(second),
-        }
-    }
-    fn pods(n: i64, every: i64) -> Vec<Counted> {
-        (0..n)
-            .map(|i| {
-                done(
-                    spec(ActionKind::ResumeJob, "Job", &format!("j{i}")),
-                    &format!("s{i}"),
-                    i * every,
-                )
-            })
-            .collect()
-    }
-    fn check(
-        kind: ActionKind,
-        object: &str,
-        name: &str,
-        service: &str,
-        counted: &[Counted],
-        second: i64,
-    ) -> Result<(), LimitReached> {
-        let spec = spec(kind, object, name);
-        Limits::default().check(
-            Asked {
-                spec: &spec,
-                service,
-                instances: 10,
-            },
-            counted,
-            at(second),
-        )
-    }
-
-    #[test]
-    fn the_eleventh_action_of_an_hour_waits_until_the_first_is_an_hour_old() {
-        let ten = pods(10, 60);
-        let refused = check(ActionKind::ResumeJob, "Job", "x", "x", &ten, 1800).unwrap_err();
-        assert_eq!(
-            refused,
-            LimitReached::Hourly {
-                limit: 10,
-                used: 10,
-                frees: at(3600)
-            }
-        );
-        assert_eq!(
-            refused.to_string(),
-            "10 of 10 actions of this hour are used; the next is free at 2026-09-21 15:13:20 UTC"
-        );
-        assert!(check(ActionKind::ResumeJob, "Job", "x", "x", &ten, 3599).is_err());
-        assert_eq!(
-            check(ActionKind::ResumeJob, "Job", "x", "x", &ten, 3600),
-            Ok(())
-        );
-    }
-
-    #[test]
-    fn the_fifty_first_action_of_a_day_waits() {
-        let fifty = pods(50, 1000);
-        assert!(matches!(
-            check(ActionKind::ResumeJob, "Job", "x", "x", &fifty, 60_000),
-            Err(LimitReached::Daily {
-                limit: 50,
-                used: 50,
-                ..
-            })
-        ));
-    }
-
-    #[test]
-    fn a_service_is_restarted_three_times_a_day() {
-        let three: Vec<Counted> = (0..3)
-            .map(|i| {
-                done(
-                    spec(ActionKind::RecreateJob, "Job", "train"),
-                    "train",
-                    i * 4000,
-                )
-            })
-            .collect();
-        assert!(matches!(
-            check(
-                ActionKind::DeletePod,
-                "Pod",
-                "train-0",
-                "train",
-                &three,
-                20_000
-            ),
-            Err(LimitReached::ServiceRestarts { used: 3, .. })
-        ));
-        assert_eq!(
-            check(
-                ActionKind::DeletePod,
-                "Pod",
-                "other-0",
-                "other",
-                &three,
-                20_000
-            ),
-            Ok(())
-        );
-        assert_eq!(
-            check(
-                ActionKind::ResumeJob,
-                "Job",
-                "train",
-                "train",
-                &three,
-                20_000
-            ),
-            Ok(())
-        );
-    }
-
-    #[test]
-    fn a_target_rests_after_an_action_even_if_it_was_reborn() {
-        let one = [done(
-            spec(ActionKind::ResumeJob, "Job", "train"),
-            "train",
-            0,
-        )];
-        assert_eq!(
-            check(ActionKind::ResumeJob, "Job", "train", "train", &one, 299).unwrap_err(),
-            LimitReached::Cooldown {
-                target: "Job ml/train in prod".into(),
-                frees: at(300)
-            }
-        );
-        assert_eq!(
-            check(ActionKind::ResumeJob, "Job", "train", "train", &one, 300),
-            Ok(())
-        );
-    }
-
-    #[test]
-    fn major_actions_are_five_minutes_apart_and_minor_ones_need_not_wait() {
-        let one = [done(spec(ActionKind::RecreateJob, "Job", "a"), "a", 0)];
-        assert_eq!(
-            check(ActionKind::RecreateJob, "Job", "b", "b", &one, 200).unwrap_err(),
-            LimitReached::BetweenMajor { frees: at(300) }
-        );
-        assert_eq!(
-            check(ActionKind::DeletePod, "Pod", "b-0", "b", &one, 200),
-            Ok(())
-        );
-    }
-
-    #[test]
-    fn while_one_service_is_repaired_no_other_is_touched() {
-        let mut one = [done(spec(ActionKind::DeletePod, "Pod", "a-0"), "a", 0)];
-        one[0].state = ExecutionState::Verifying;
-        assert!(matches!(
-            check(ActionKind::DeletePod, "Pod", "b-0", "b", &one, 4000),
-            Err(LimitReached::OtherService { .. })
-        ));
-        assert!(matches!(
-            check(ActionKind::DeletePod, "Pod", "a-0", "a", &one, 4000),
-            Err(LimitReached::TargetBusy { .. })
-        ));
-        assert_eq!(
-            check(ActionKind::DeletePod, "Pod", "a-1", "a", &one, 4000),
-            Ok(())
-        );
-    }
-
-    #[test]
-    fn at_most_five_run_at_once() {
-        let mut five: Vec<Counted> = (0..5)
-            .map(|i| done(spec(ActionKind::ResumeJob, "Job", &format!("j{i}")), "s", i))
-            .collect();
-        for c in &mut five {
-            c.state = ExecutionState::Started;
-        }
-        assert!(matches!(
-            check(ActionKind::ResumeJob, "Job", "x", "s", &five, 9000),
-            Err(LimitReached::Concurrent {
-                limit: 5,
-                running: 5
-            })
-        ));
-    }
-
-    #[test]
-    fn at_most_a_fifth_of_the_instances_but_always_one() {
-        let two: Vec<Counted> = (0..2)
-            .map(|i| {
-                done(
-                    spec(ActionKind::DeletePod, "Pod", &format!("a-{i}")),
-                    "a",
-                    i * 10,
-                )
-            })
-            .collect();
-        assert_eq!(
-            check(ActionKind::DeletePod, "Pod", "a-5", "a", &two[..1], 60),
-            Ok(())
-        );
-        assert!(matches!(
-            check(ActionKind::DeletePod, "Pod", "a-5", "a", &two, 60),
-            Err(LimitReached::Instances {
-                taken: 2,
-                total: 10,
-                ..
-            })
-        ));
-        let spec = spec(ActionKind::DeletePod, "Pod", "b-0");
-        let asked = Asked {
-            spec: &spec,
-            service: "b",
-            instances: 2,
-        };
-        assert_eq!(Limits::default().check(asked, &[], at(0)), Ok(()));
-    }
-
-    #[test]
-    fn cordons_are_capped_per_cluster() {
-        let three: Vec<Counted> = (0..3)
-            .map(|i| {
-                done(
-                    spec(ActionKind::CordonNode, "Node", &format!("n{i}")),
-                    "n",
-                    i * 600,
-                )
-            })
-            .collect();
-        assert!(matches!(
-            check(ActionKind::CordonNode, "Node", "n9", "n9", &three, 9000),
-            Err(LimitReached::Cordons { used: 3, .. })
-        ));
-    }
-
-    #[test]
-    fn a_clock_that_jumps_back_frees_nothing() {
-        let ten = pods(10, 60);
-        assert!(matches!(
-            check(ActionKind::ResumeJob, "Job", "x", "x", &ten, -5000),
-            Err(LimitReached::Hourly { used: 10, .. })
-        ));
-    }
-}
+mod tests;

@@ -6,22 +6,27 @@
 mod approval;
 pub mod approvers;
 pub mod audit;
+mod decision;
 pub mod digest;
 mod execution;
 mod foresee;
 mod gate;
 pub mod limits;
+mod place;
 pub mod policy;
+pub mod rules;
 mod stop;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-pub use approval::{AskGroup, Decision, Proposed};
+pub use approval::Proposed;
+pub use decision::{AskGroup, Decision};
 pub use execution::{Answered, Observed, Permit, Start};
 pub use foresee::Foreseen;
 pub use gate::{Refusal, Safety, Settings};
-pub use stop::{SafetyStatus, Stop};
+pub use place::{Place, place};
+pub use stop::{Cleared, SafetyStatus, Stop};
 
 use crate::action::ActionSpec;
 use crate::alert::Severity;
@@ -49,6 +54,24 @@ pub struct Approval {
     pub decided: Option<Timestamp>,
     pub deny_reason: Option<String>,
     pub dry_run: bool,
+    /// How many different people have to approve.
+    #[serde(default = "one")]
+    pub people: usize,
+    /// Who approved so far, while more have to; and once it was decided, who did before the last.
+    #[serde(default)]
+    pub endorsed: Vec<Endorsement>,
+}
+
+/// One of several approvals that an action needs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Endorsement {
+    /// As [`approvers::name`] names them.
+    pub by: String,
+    pub at: Timestamp,
+}
+
+fn one() -> usize {
+    1
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -103,7 +126,7 @@ pub enum ExecutionState {
 }
 
 /// What the gate has to know of an action beyond the action itself.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Scope {
     /// The job, Deployment or node that the target is (part of): `cluster/namespace/name`.
     pub service: String,
@@ -116,4 +139,7 @@ pub struct Scope {
     pub touched: u64,
     /// Since when the service fails, for the restart budget.
     pub failing_since: Option<Timestamp>,
+    /// The gate looks for it itself when it permits; who asks leaves it empty.
+    #[serde(default)]
+    pub place: Place,
 }

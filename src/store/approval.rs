@@ -26,6 +26,8 @@ row! {
         decided_ms: Option<i64>,
         deny_reason: Option<String>,
         dry_run: bool,
+        people: i64,
+        endorsed: String,
     }
 }
 
@@ -48,6 +50,8 @@ impl Row {
             decided: instant_option(self.decided_ms),
             deny_reason: self.deny_reason,
             dry_run: self.dry_run,
+            people: usize::try_from(self.people).unwrap_or(usize::MAX),
+            endorsed: decode("approval", &self.id, &self.endorsed)?,
             id: self.id,
         };
         Ok((approval, scope))
@@ -58,11 +62,15 @@ macro_rules! select {
     ($rest:literal) => {
         concat!(
             "select id, number, alert_id, spec, digest, scope, severity, reason, impact, requested_by, requested_ms,
-                    expires_ms, state, decided_by, decided_ms, deny_reason, dry_run
+                    expires_ms, state, decided_by, decided_ms, deny_reason, dry_run, people, endorsed
              from approval ",
             $rest
         )
     };
+}
+
+fn count(people: usize) -> i64 {
+    i64::try_from(people).unwrap_or(i64::MAX)
 }
 
 /// How an approval ended.
@@ -91,13 +99,14 @@ impl Tx {
         on_tx!(self, conn => {
             sqlx::query(
                 "insert into approval (id, number, alert_id, spec, digest, scope, severity, reason, impact,
-                    requested_by, requested_ms, expires_ms, state, dry_run)
-                 values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+                    requested_by, requested_ms, expires_ms, state, dry_run, people)
+                 values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
             )
             .bind(&approval.id).bind(approval.number).bind(&approval.alert_id).bind(spec).bind(&approval.digest)
             .bind(scope).bind(name_of(&approval.severity)).bind(&approval.reason).bind(impact)
             .bind(&approval.requested_by).bind(approval.requested.as_millisecond())
             .bind(approval.expires.as_millisecond()).bind(name_of(&approval.state)).bind(approval.dry_run)
+            .bind(count(approval.people))
             .execute(conn).await.map(drop)
         })?;
         Ok(())
@@ -117,6 +126,27 @@ impl Tx {
             sqlx::query_as(select!("where alert_id = $1 order by number")).bind(alert_id).fetch_all(conn).await
         })?;
         rows.into_iter().map(|row| Ok(row.decode()?.0)).collect()
+    }
+
+    /// All approvals that wait, oldest first.
+    pub async fn pending_approvals(&mut self) -> Result<Vec<Approval>> {
+        let rows: Vec<Row> = on_tx!(self, conn => {
+            sqlx::query_as(select!("where state = 'pending' order by number")).fetch_all(conn).await
+        })?;
+        rows.into_iter().map(|row| Ok(row.decode()?.0)).collect()
+    }
+
+    /// Saves who approved so far, and of how many. False if it is no longer pending: nothing changed then.
+    pub async fn save_endorsed(&mut self, approval: &Approval) -> Result<bool> {
+        let endorsed = encode("approval", &approval.id, &approval.endorsed)?;
+        let changed = on_tx!(self, conn => {
+            sqlx::query(
+                "update approval set endorsed = $1, people = $2 where id = $3 and digest = $4 and state = 'pending'",
+            )
+            .bind(endorsed).bind(count(approval.people)).bind(&approval.id).bind(&approval.digest)
+            .execute(conn).await.map(|done| done.rows_affected())
+        })?;
+        Ok(changed == 1)
     }
 
     /// Ends a pending approval with this digest. False if somebody was first: nothing changed then.

@@ -193,23 +193,6 @@ impl Tx {
         })?;
         rows.into_iter().map(|row| Ok(row.decode()?.0)).collect()
     }
-
-    /// How the last `limit` real executions that ended after `since` ended, newest first.
-    pub async fn last_outcomes(
-        &mut self,
-        since: Timestamp,
-        limit: i64,
-    ) -> Result<Vec<ExecutionState>> {
-        let rows: Vec<Row> = on_tx!(self, conn => {
-            sqlx::query_as(select!(
-                "where ended_ms >= $1 and not dry_run and state <> 'cancelled' order by ended_ms desc, id desc limit $2"
-            ))
-            .bind(since.as_millisecond()).bind(limit).fetch_all(conn).await
-        })?;
-        rows.into_iter()
-            .map(|row| Ok(row.decode()?.0.state))
-            .collect()
-    }
 }
 
 impl Store {

@@ -85,6 +85,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     ),
     (8, "gate", include_str!("../../migrations/0008_gate.sql")),
     (
+        9,
+        "approval",
+        include_str!("../../migrations/0009_approval.sql"),
+    ),
+    (
         11,
         "silence",
         include_str!("../../migrations/0011_silence.sql"),

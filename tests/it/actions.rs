@@ -13,7 +13,7 @@ use nightbell::desk::{Principal, Standing, Surface};
 use nightbell::diagnose::SafetyClass;
 use nightbell::safety::policy::Policy;
 use nightbell::safety::{
-    Decision, Execution, ExecutionState, Proposed, Safety, Scope, Settings, Start,
+    Decision, Execution, ExecutionState, Place, Proposed, Safety, Scope, Settings, Start,
 };
 use serde_json::{Value, json};
 
@@ -159,6 +159,7 @@ impl Bench {
                 instances: 1,
                 touched: 0,
                 failing_since: None,
+                place: Place::default(),
             },
             healthy_taken: 0,
             owned_elsewhere: false,
@@ -694,6 +695,7 @@ async fn a_question_that_nobody_answers_expires_by_itself() {
             instances: 1,
             touched: 0,
             failing_since: None,
+            place: Place::default(),
         },
         healthy_taken: 0,
         owned_elsewhere: false,

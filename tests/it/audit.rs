@@ -135,6 +135,18 @@ async fn rows_removed_put_in_or_cut_off_are_found() {
             "insert into audit select 7, at_ms, kind, actor, subject, content, previous, hash from audit where seq = 6",
             Broken::Unlinked { seq: 7 },
         ),
+        // Two rows have changed places.
+        (
+            "update audit set seq = 100 where seq = 3; update audit set seq = 3 where seq = 4; update audit set seq = 4 where seq = 100",
+            Broken::Unlinked { seq: 3 },
+        ),
+        // A row in between, with those after it moved up.
+        (
+            "update audit set seq = -seq where seq >= 4; update audit set seq = 1 - seq where seq < 0; \
+             insert into audit select 4, at_ms, kind, actor, subject, content, previous, hash from audit where seq = 3; \
+             update gate set value = 7 where name = 'audit'",
+            Broken::Unlinked { seq: 4 },
+        ),
         // The end cut off, and its number with it: the kept hash tells.
         (
             "delete from audit where seq = 6; update gate set value = 5 where name = 'audit'",

@@ -9,7 +9,9 @@ use nightbell::decide::Proposal;
 use nightbell::desk::{Principal, Standing, Surface};
 use nightbell::diagnose::SafetyClass;
 use nightbell::safety::policy::Policy;
-use nightbell::safety::{Decision, Execution, ExecutionState, Proposed, Safety, Scope, Settings};
+use nightbell::safety::{
+    Decision, Execution, ExecutionState, Place, Proposed, Safety, Scope, Settings,
+};
 use serde_json::Value;
 
 use super::database::{TestDatabase, sqlite};
@@ -62,6 +64,7 @@ impl Bench {
                 instances: 1,
                 touched: 0,
                 failing_since: None,
+                place: Place::default(),
             },
             spec,
             class: SafetyClass::Gated,

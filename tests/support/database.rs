@@ -17,7 +17,17 @@ pub async fn databases() -> Vec<TestDatabase> {
 
 /// An empty SQLite file in a folder of its own.
 pub async fn sqlite() -> TestDatabase {
-    let folder = tempfile::tempdir().expect("a temporary folder");
+    sqlite_in(tempfile::tempdir().expect("a temporary folder")).await
+}
+
+/// As [`sqlite`], in memory where the machine has a folder for that: for tests of so many commits that waiting for a disk
+/// would be most of their time.
+pub async fn quick_sqlite() -> TestDatabase {
+    let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
+    sqlite_in(folder.expect("a temporary folder")).await
+}
+
+async fn sqlite_in(folder: tempfile::TempDir) -> TestDatabase {
     let url = format!("sqlite://{}", folder.path().join("nightbell.db").display());
     let store = Store::open(&url)
         .await

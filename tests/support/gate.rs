@@ -6,10 +6,11 @@ use nightbell::alert::Severity;
 use nightbell::decide::Proposal;
 use nightbell::desk::{Principal, Standing, Surface};
 use nightbell::diagnose::SafetyClass;
+use nightbell::safety::approvers::Approvers;
 use nightbell::safety::policy::Policy;
 use nightbell::safety::{
-    Answered, Approval, Decision, Execution, Observed, Proposed, Safety, Scope, Settings, Start,
-    audit,
+    Answered, Approval, Decision, Execution, Observed, Place, Proposed, Safety, Scope, Settings,
+    Start, audit,
 };
 use nightbell::store::Store;
 
@@ -44,6 +45,7 @@ pub fn proposal(name: &str) -> Proposal {
             instances: 8,
             touched: 0,
             failing_since: Some(at(0)),
+            place: Place::default(),
         },
         healthy_taken: 0,
         owned_elsewhere: false,
@@ -57,7 +59,10 @@ pub fn settings() -> Settings {
             require_approval_threshold: Severity::High,
             dry_run: false,
         },
-        approvers: "U01,U02,local".parse().expect("approvers"),
+        approvers: "U01,U02,local"
+            .parse::<Approvers>()
+            .expect("approvers")
+            .with_tokens(),
         ..Settings::default()
     }
 }

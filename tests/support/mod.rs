@@ -7,6 +7,7 @@ pub mod browser;
 pub mod cluster;
 pub mod database;
 pub mod gate;
+pub mod gate_model;
 pub mod kube_api;
 pub mod pagerduty;
 pub mod prometheus;

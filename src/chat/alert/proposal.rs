@@ -22,6 +22,13 @@ pub(super) fn proposal(approval: &Approval) -> Block {
                 "Denied by"
             };
             let mut spans = vec![bold(word), plain(" ", 2)];
+            if approval.state == ApprovalState::Approved {
+                let last = approval.decided_by.as_ref();
+                for endorsed in approval.endorsed.iter().filter(|e| Some(&e.by) != last) {
+                    spans.push(Span::User(endorsed.by.clone()));
+                    spans.push(plain(" and ", 5));
+                }
+            }
             spans.extend(
                 approval
                     .decided_by
@@ -49,6 +56,7 @@ pub(super) fn proposal(approval: &Approval) -> Block {
             spans.push(bold("Blast radius:"));
             spans.push(plain(&format!(" {}", approval.impact.join(" ")), PROSE));
         }
+        spans.extend(endorsed(approval));
         spans.push(plain(" ", 2));
         spans.push(Span::Italic(format!("Expires {}.", time(approval.expires))));
     }
@@ -59,6 +67,34 @@ pub(super) fn proposal(approval: &Approval) -> Block {
         ));
     }
     Block::Text { spans }
+}
+
+/// How many of several people approved so far, and who.
+fn endorsed(approval: &Approval) -> Vec<Span> {
+    if approval.people < 2 {
+        return Vec::new();
+    }
+    let (done, needed) = (approval.endorsed.len(), approval.people);
+    if done == 0 {
+        return vec![plain(&format!(" Needs {needed} people to approve."), PROSE)];
+    }
+    let mut spans = vec![
+        plain(" ", 2),
+        bold(&format!("{done} of {needed}:")),
+        plain(" approved by ", 20),
+    ];
+    for (i, endorsement) in approval.endorsed.iter().enumerate() {
+        if i > 0 {
+            spans.push(plain(", ", 2));
+        }
+        spans.push(Span::User(endorsement.by.clone()));
+    }
+    let waiting = match needed.saturating_sub(done) {
+        0 | 1 => ", waiting for another person.".to_owned(),
+        more => format!(", waiting for {more} other people."),
+    };
+    spans.push(plain(&waiting, PROSE));
+    spans
 }
 
 pub(super) fn execution(execution: &Execution) -> Block {

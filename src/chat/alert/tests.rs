@@ -7,6 +7,7 @@ use crate::alert::{GroupKey, Subject, Track};
 use crate::diagnose::course::{Change, Course, Lane, LaneEnd};
 use crate::diagnose::similar::Similar;
 use crate::diagnose::{EvidenceLine, FirstFailure, Role, Verdict};
+use crate::safety::Endorsement;
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_790_000_000 + second).expect("a time in range")
@@ -153,6 +154,8 @@ fn approval(state: ApprovalState) -> Approval {
         decided_by: None,
         decided: None,
         deny_reason: None,
+        people: 1,
+        endorsed: Vec::new(),
         dry_run: true,
     }
 }
@@ -240,6 +243,37 @@ fn a_decision_takes_the_place_of_its_buttons() {
     let shown = text(&card(&view(alert, Some(decided))));
     assert!(!shown.contains("[Approve"), "{shown}");
     insta::assert_snapshot!(shown);
+}
+
+#[test]
+fn of_two_people_who_have_to_approve_the_first_is_named() {
+    let shown = |endorsed: &[&str], decided: Option<&str>| {
+        let mut asked = approval(ApprovalState::Pending);
+        asked.people = 2;
+        asked.endorsed = endorsed
+            .iter()
+            .map(|by| Endorsement {
+                by: (*by).to_owned(),
+                at: at(80),
+            })
+            .collect();
+        if let Some(by) = decided {
+            asked.state = ApprovalState::Approved;
+            asked.decided_by = Some(by.to_owned());
+            asked.decided = Some(at(90));
+        }
+        text(&card(&view(alert(), Some(asked))))
+    };
+    for (text, wanted) in [
+        (shown(&[], None), "Needs 2 people to approve."),
+        (
+            shown(&["U0MIRA"], None),
+            "*1 of 2:* approved by @U0MIRA, waiting for another person.",
+        ),
+        (shown(&["U0MIRA"], Some("U0SAM")), "@U0MIRA and @U0SAM"),
+    ] {
+        assert!(text.contains(wanted), "{wanted}: {text}");
+    }
 }
 
 #[test]

@@ -84,6 +84,11 @@ pub struct Understanding {
 }
 
 impl Understanding {
+    /// What was read word for word, without doubt and without slots.
+    pub(super) fn of(intent: Intent) -> Self {
+        Self::new(intent, 1.0, Slots::default())
+    }
+
     fn new(intent: Intent, confidence: f64, slots: Slots) -> Self {
         Self {
             intent,

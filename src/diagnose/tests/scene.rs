@@ -176,6 +176,7 @@ impl Scene {
             capacity_gpus: 8.0,
             gpu_type: None,
             node_pool: None,
+            region: None,
         });
         self
     }

@@ -1,7 +1,7 @@
-//! The kill switch.
+//! The kill switch, and what holds actions back short of it.
 
 use axum::body::Bytes;
-use axum::extract::State;
+use axum::extract::{Path, State};
 use axum::{Extension, Json};
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -58,4 +58,42 @@ pub(in crate::http) async fn clear(
     Extension(caller): Extension<Caller>,
 ) -> Result<Json<Value>, Problem> {
     of_answer(ask_desk(&shared, &caller, Command::EmergencyClear).await?)
+}
+
+/// Keeps one kind of action from starting, approved or not
+///
+/// It lasts until it is enabled again, on every replica.
+#[utoipa::path(put, path = "/api/v1/actions/types/{name}/disabled", tag = "safety",
+    params(("name" = String, Path, description = "`delete_pod`, `rollout_restart` …")),
+    responses((status = 200, body = Object), (status = 404, description = "no such action")))]
+pub(in crate::http) async fn disable(
+    State(shared): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Path(action): Path<String>,
+) -> Result<Json<Value>, Problem> {
+    let disabled = true;
+    of_answer(ask_desk(&shared, &caller, Command::SetAction { action, disabled }).await?)
+}
+
+/// Lets a kind of action that was disabled run again
+#[utoipa::path(delete, path = "/api/v1/actions/types/{name}/disabled", tag = "safety",
+    params(("name" = String, Path, description = "`delete_pod`, `rollout_restart` …")),
+    responses((status = 200, body = Object), (status = 403, description = "needs the role admin"),
+        (status = 404, description = "no such action")))]
+pub(in crate::http) async fn enable(
+    State(shared): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Path(action): Path<String>,
+) -> Result<Json<Value>, Problem> {
+    let disabled = false;
+    of_answer(ask_desk(&shared, &caller, Command::SetAction { action, disabled }).await?)
+}
+
+/// Withdraws every question that waits, and cancels what was permitted and has not begun
+#[utoipa::path(delete, path = "/api/v1/actions/queue", tag = "safety", responses((status = 200, body = Object)))]
+pub(in crate::http) async fn clear_queue(
+    State(shared): State<Shared>,
+    Extension(caller): Extension<Caller>,
+) -> Result<Json<Value>, Problem> {
+    of_answer(ask_desk(&shared, &caller, Command::ClearQueue).await?)
 }

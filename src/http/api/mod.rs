@@ -13,7 +13,7 @@ pub(super) mod silences;
 pub(super) mod sources;
 
 use axum::Router;
-use axum::routing::{delete, get, post};
+use axum::routing::{delete, get, post, put};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -62,6 +62,11 @@ pub(super) fn routes() -> Router<Shared> {
                 .post(emergency::stop)
                 .delete(emergency::clear),
         )
+        .route(
+            "/actions/types/{name}/disabled",
+            put(emergency::disable).delete(emergency::enable),
+        )
+        .route("/actions/queue", delete(emergency::clear_queue))
         .route("/ask", post(console::ask))
         .route("/commands", post(commands::execute))
         .route("/console/messages", get(console::messages))

@@ -232,6 +232,7 @@ async fn a_node_that_was_removed_while_nobody_ran_is_no_longer_alerted() {
         capacity_gpus: 8.0,
         gpu_type: None,
         node_pool: None,
+        region: None,
     };
     let nodes = vec![Observation::Node(Box::new(silent))];
     scene.sees(list("nodes@prod", nodes), at(0)).await;

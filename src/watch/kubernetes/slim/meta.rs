@@ -166,7 +166,8 @@ impl<'de> Lenient<'de> for SlimTags {
 }
 
 /// Node labels that matter, beside those of identity: the kind of GPU, and the pool of each of the usual platforms.
-pub(super) const NODE_LABELS: [&str; 8] = [
+pub(super) const NODE_LABELS: [&str; 9] = [
+    "topology.kubernetes.io/region",
     "nvidia.com/gpu.product",
     "amd.com/gpu.product-name",
     "kai.scheduler/node-pool",

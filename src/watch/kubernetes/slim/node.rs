@@ -86,7 +86,8 @@ impl SlimNode {
             status,
         } = self;
         let mut named = Named::new(metadata, seen)?;
-        let [nvidia, amd, pools @ ..] = NODE_LABELS;
+        let [region, nvidia, amd, pools @ ..] = NODE_LABELS;
+        let region = named.labels.remove(region);
         let gpu_type = named
             .labels
             .remove(nvidia)
@@ -104,6 +105,7 @@ impl SlimNode {
             capacity_gpus: status.capacity.0,
             gpu_type,
             node_pool,
+            region,
         })
     }
 }
