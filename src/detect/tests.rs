@@ -742,6 +742,7 @@ fn two_jobs_that_die_on_one_node_make_it_suspect_and_one_does_not() {
         allocatable_gpus: 8.0,
         gpu_type: None,
         node_pool: None,
+        region: None,
     };
     let judged = |pods: Vec<Pod>, now: Timestamp| {
         let mut scene = Scene::new().sees(Observation::Node(Box::new(node())));

@@ -84,6 +84,7 @@ fn node(name: &str) -> Node {
         capacity_gpus: 8.0,
         gpu_type: None,
         node_pool: None,
+        region: None,
     }
 }
 
