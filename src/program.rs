@@ -14,6 +14,9 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Reads the arguments and does what they say.
+///
+/// # Panics
+/// When the system gives no threads to run on.
 #[tokio::main]
 pub async fn main() -> ExitCode {
     // With a provider installed by hand, no later dependency can make the choice ambiguous, which would be a panic.

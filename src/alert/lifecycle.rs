@@ -167,7 +167,10 @@ impl Alert {
             }
             (
                 AlertState::Resolved,
-                Event::TimePassed | Event::Superseded | Event::SilencesChanged,
+                Event::TimePassed
+                | Event::Superseded
+                | Event::SilencesChanged
+                | Event::Escalated { .. },
             ) => Vec::new(),
             (_, Event::SilencesChanged) => vec![Outcome::Changed],
             (_, Event::Superseded) => self.resolve("started", None, now),
@@ -259,7 +262,6 @@ impl Alert {
                 });
                 outcomes
             }
-            (AlertState::Resolved, Event::Escalated { .. }) => Vec::new(),
             (_, Event::Escalated { text }) => {
                 self.track.escalated = true;
                 vec![

@@ -128,7 +128,7 @@ impl Schedule {
         let of_week = has(self.weekdays, day.weekday().to_sunday_zero_offset());
         let is_day = match self.by_day {
             (true, true) => of_month || of_week,
-            (true, false) | (false, true) | (false, false) => of_month && of_week,
+            (true | false, false) | (false, true) => of_month && of_week,
         };
         if !is_day || !has(self.months, day.month()) {
             return Vec::new();
@@ -159,8 +159,8 @@ fn field(
         high,
     };
     let number = |text: &str| {
-        let named = names.iter().position(|name| *name == text);
-        let value = match named {
+        let position = names.iter().position(|name| *name == text);
+        let value = match position {
             // Months begin with 1, days of the week with 0.
             Some(place) => u8::try_from(place).ok().map(|place| place + low),
             None => text.parse().ok(),

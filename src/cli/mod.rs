@@ -200,7 +200,7 @@ pub async fn run(cli: Cli, runners: Runners) -> ExitCode {
         Command::Alerts(alerts) => alerts.run(&global).await,
         Command::Silences(silences) => silences.run(&global).await,
         Command::Knowledge(knowledge) => knowledge.run(&global),
-        Command::Runbook(runbook) => runbook.run(&global).await,
+        Command::Runbook(runbook) => runbook.run(&global),
         Command::Chat => chat::run(&global).await,
         Command::Evaluate(evaluate) => evaluate.run(&global),
         Command::Token(token) => token.run(&global),

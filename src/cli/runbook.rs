@@ -11,6 +11,8 @@ use crate::diagnose::knowledge::Knowledge;
 use crate::runbook::library::files;
 use crate::runbook::{Entry, Known, Library, Mistake, Unusable, check, known_causes, told};
 
+const NOT_RUN: &str = "nightbell: this version checks and shows runbooks; it does not run them yet";
+
 #[derive(Debug, Args)]
 pub struct RunbookCommand {
     #[command(subcommand)]
@@ -31,7 +33,7 @@ enum What {
 }
 
 impl RunbookCommand {
-    pub(super) async fn run(self, global: &Global) -> Result<Exit, Failed> {
+    pub(super) fn run(self, global: &Global) -> Result<Exit, Failed> {
         match self.what {
             What::Check { paths } => check_all(global, &paths),
             What::List => {
@@ -178,6 +180,7 @@ fn list(global: &Global, library: &Library, unusable: &[Unusable]) -> Exit {
             }
         ));
     }
+    print::note(NOT_RUN);
     Exit::Done
 }
 
@@ -203,6 +206,7 @@ fn show(global: &Global, library: &Library, name: &str) -> Exit {
         print::value(&told::whole(entry));
     } else {
         print::card(&told::card(entry));
+        print::note(NOT_RUN);
     }
     Exit::Done
 }

@@ -30,7 +30,7 @@ pub(super) fn read_windows(r: &mut Reader<'_>) -> Vec<Window> {
     let mut windows = Vec::new();
     for (name, mut settings) in given {
         let section = format!("maintenance_windows.{name}");
-        let cron = text(r, settings.remove("cron"), |text| text.parse());
+        let cron = text(r, settings.remove("cron"), str::parse);
         let duration = text(r, settings.remove("duration"), length);
         let zone = match settings.remove("time_zone") {
             None => Some(TimeZone::UTC),

@@ -30,19 +30,16 @@ impl Desk {
         context: &[String],
         now: Timestamp,
     ) -> Answer {
-        let (understood, mut answer) = match control::said(text) {
-            Some(command) => {
-                let answer = match principal.check(&command) {
-                    Ok(()) => self.ask_to_confirm(principal, &command, now).await,
-                    Err(withheld) => reply::withheld(withheld),
-                };
-                (Understanding::of(Intent::SettingsChange), answer)
-            }
-            None => {
-                let understood = understand::understand(text, context, &self.known());
-                let answer = self.respond(principal, &understood, text, now).await;
-                (understood, answer)
-            }
+        let (understood, mut answer) = if let Some(command) = control::said(text) {
+            let answer = match principal.check(&command) {
+                Ok(()) => self.ask_to_confirm(principal, &command, now).await,
+                Err(withheld) => reply::withheld(withheld),
+            };
+            (Understanding::of(Intent::SettingsChange), answer)
+        } else {
+            let understood = understand::understand(text, context, &self.known());
+            let answer = self.respond(principal, &understood, text, now).await;
+            (understood, answer)
         };
         let needs_role = answer.body.get_mut(NEEDS_ROLE).map(Value::take);
         answer.body = ask_json(&understood, &answer);

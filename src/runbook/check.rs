@@ -148,7 +148,7 @@ impl<'a> Checker<'a> {
                 }
                 self.notes.add(
                     at,
-                    "metric triggers are not watched yet in this version: start it by hand, by a cause or a schedule",
+                    "metrics are not watched for triggers yet in this version, so that none can start it",
                 );
             }
             Trigger::Alert(_) => self.notes.add(

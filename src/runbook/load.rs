@@ -142,6 +142,9 @@ fn severity(name: &str) -> Severity {
 }
 
 fn trigger(node: &Node, mistakes: &mut Mistakes) -> Option<Trigger> {
+    const KINDS: [&str; 7] = [
+        "metric", "promql", "cause", "alert", "pattern", "schedule", "manual",
+    ];
     let Value::Map(entries) = &node.value else {
         mistakes.add(
             node.at,
@@ -152,9 +155,6 @@ fn trigger(node: &Node, mistakes: &mut Mistakes) -> Option<Trigger> {
         );
         return None;
     };
-    const KINDS: [&str; 7] = [
-        "metric", "promql", "cause", "alert", "pattern", "schedule", "manual",
-    ];
     let kinds: Vec<&str> = entries
         .iter()
         .map(|(key, _)| key.name.as_str())

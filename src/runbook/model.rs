@@ -218,6 +218,10 @@ pub enum Most {
 
 /// How a step is taken back.
 #[derive(Clone, Debug, PartialEq)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "there are a few in the whole program"
+)]
 pub enum Rollback {
     /// The action that the catalogue names, on the same object.
     Inverse(ActionKind),

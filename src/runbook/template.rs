@@ -186,7 +186,7 @@ pub fn told_duration(length: Duration) -> String {
             _ => seconds % 60,
         };
         if of_unit > 0 {
-            told.push_str(&format!("{of_unit}{name}"));
+            told.extend([of_unit.to_string().as_str(), name]);
         }
     }
     if told.is_empty() {
@@ -372,7 +372,7 @@ impl Values {
                     match part {
                         Part::Text(plain) => text.push_str(plain),
                         Part::Name(reference) => {
-                            text.push_str(&escape(&plain(&self.of(reference)?)))
+                            text.push_str(&escape(&plain(&self.of(reference)?)));
                         }
                     }
                 }

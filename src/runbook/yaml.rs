@@ -188,28 +188,26 @@ impl Node {
     }
 
     pub(super) fn flag(&self, mistakes: &mut Mistakes, what: &str) -> Option<bool> {
-        match &self.value {
-            Value::Flag(flag) => Some(*flag),
-            _ => {
-                mistakes.add(
-                    self.at,
-                    format!("{what} must be true or false, not {}", self.told()),
-                );
-                None
-            }
+        if let Value::Flag(flag) = &self.value {
+            Some(*flag)
+        } else {
+            mistakes.add(
+                self.at,
+                format!("{what} must be true or false, not {}", self.told()),
+            );
+            None
         }
     }
 
     pub(super) fn integer(&self, mistakes: &mut Mistakes, what: &str) -> Option<i64> {
-        match &self.value {
-            Value::Integer(number) => Some(*number),
-            _ => {
-                mistakes.add(
-                    self.at,
-                    format!("{what} must be a whole number, not {}", self.told()),
-                );
-                None
-            }
+        if let Value::Integer(number) = &self.value {
+            Some(*number)
+        } else {
+            mistakes.add(
+                self.at,
+                format!("{what} must be a whole number, not {}", self.told()),
+            );
+            None
         }
     }
 

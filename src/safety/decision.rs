@@ -115,12 +115,15 @@ impl Safety {
         }
         let home = self.home_team.get().map(String::as_str);
         // Under whatever name they asked.
-        let asker = if self.roster.same(&approval.requested_by, &who) {
+        let requester = if self.roster.same(&approval.requested_by, &who) {
             &who
         } else {
             &approval.requested_by
         };
-        if let Err(why) = deciders.approvers.check(principal, asker, home, &groups) {
+        if let Err(why) = deciders
+            .approvers
+            .check(principal, requester, home, &groups)
+        {
             let told = json!({"why": why.to_string(), "approve": approve, "rule": deciders.rule, "surface": principal.surface, "team": principal.team});
             tx.append_audit(
                 &entry(

@@ -317,24 +317,24 @@ impl Limits {
             asked.instances
         };
         let allowed = (total.saturating_mul(self.instances_percent) / 100).max(1);
-        let mut taken: Vec<Timestamp> = counted
+        let mut acted: Vec<Timestamp> = counted
             .iter()
             .filter(|c| c.spec.kind.entry().takes == takes && c.of() == of)
             .map(|c| c.touched.min(now))
             .filter(|&at| at + self.cooldown > now)
             .collect();
-        taken.sort_unstable();
-        if taken.len() as u64 >= allowed {
+        acted.sort_unstable();
+        if acted.len() as u64 >= allowed {
             return Err(LimitReached::Taken {
                 of: of.to_owned(),
-                taken: taken.len(),
+                taken: acted.len(),
                 total,
                 percent: self.instances_percent,
-                frees: taken.first().copied().unwrap_or(now) + self.cooldown,
+                frees: acted.first().copied().unwrap_or(now) + self.cooldown,
             });
         }
         // What we took a moment ago may be among what is seen to be out, or not be seen yet.
-        let out = asked.place.out.max(taken.len() as u64);
+        let out = asked.place.out.max(acted.len() as u64);
         if !asked.place.target_out && out >= allowed {
             return Err(LimitReached::Out {
                 of: of.to_owned(),

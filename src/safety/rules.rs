@@ -197,6 +197,8 @@ mod tests {
 
     #[test]
     fn the_most_specific_rule_decides_and_approvers_is_the_rest() {
+        use ActionKind::{DeletePod, RunaiDelete};
+        use Severity::{Critical, High};
         let rules = [
             Rule {
                 namespaces: patterns(&["prod-*"]),
@@ -221,8 +223,6 @@ mod tests {
             },
         ];
         let default = Approvers::default();
-        use ActionKind::{DeletePod, RunaiDelete};
-        use Severity::{Critical, High};
         for (kind, namespace, severity, expected) in [
             (DeletePod, "dev", High, None),
             (DeletePod, "prod", High, None),

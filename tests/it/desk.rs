@@ -484,7 +484,6 @@ async fn text_that_asks_for_too_much_does_nothing() {
         ),
         ("tell me a joke", "out_of_scope"),
         ("run the node-drain runbook", "runbook_run"),
-        ("restart train-bert", "action_run"),
     ] {
         let answer = scene.says("U1", text, 1).await;
         assert_eq!(answer.body["intent"], intent, "{text}");
@@ -498,4 +497,10 @@ async fn text_that_asks_for_too_much_does_nothing() {
             "{text}"
         );
     }
+    // An action can be asked for in words, and is only asked about in return.
+    let asked = scene.says("U1", "restart train-bert", 2).await;
+    assert_eq!(asked.body["intent"], "action_run");
+    assert_eq!(asked.body["needs_confirmation"], true);
+    let store = &scene.desk.store;
+    assert!(store.executions(10).await.unwrap().is_empty());
 }

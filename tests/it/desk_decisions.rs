@@ -194,7 +194,11 @@ async fn everything_in_a_project_is_silenced_in_words_and_heard_again() {
         ingest(&scene.desk.alerts, &[report], 2).await;
     }
     let asked = scene
-        .does(&mira, sentence("silence everything in ml for 2 hours"), 3)
+        .does(
+            &mira,
+            sentence("silence everything in project ml for 2 hours"),
+            3,
+        )
         .await;
     assert_eq!(asked.body["needs_confirmation"], true);
     assert!(
@@ -205,7 +209,13 @@ async fn everything_in_a_project_is_silenced_in_words_and_heard_again() {
     let listed = scene.does(&mira, Command::ListSilences, 4).await;
     assert!(text(&listed).contains("Nothing is silenced"));
 
-    let done = confirmed(&scene, &mira, "silence everything in ml for 2 hours", 5).await;
+    let done = confirmed(
+        &scene,
+        &mira,
+        "silence everything in project ml for 2 hours",
+        5,
+    )
+    .await;
     assert!(
         text(&done).contains("S1") && text(&done).contains("2 open alerts"),
         "{}",
@@ -229,7 +239,7 @@ async fn everything_in_a_project_is_silenced_in_words_and_heard_again() {
         text(&shown)
     );
 
-    let lifted = confirmed(&scene, &mira, "unsilence ml", 10).await;
+    let lifted = confirmed(&scene, &mira, "unsilence project ml", 10).await;
     assert!(text(&lifted).contains("Silence S1"), "{}", text(&lifted));
     let listed = scene.does(&mira, Command::ListSilences, 12).await;
     assert!(text(&listed).contains("Nothing is silenced"));

@@ -451,6 +451,10 @@ pub(super) async fn observe(
 mod tests {
     use super::*;
 
+    #[allow(
+        clippy::needless_pass_by_value,
+        reason = "the values are written where they are used"
+    )]
     fn pod(metadata: Value, spec: Value, phase: &str) -> DynamicObject {
         serde_json::from_value(
             json!({"metadata": metadata, "spec": spec, "status": {"phase": phase}}),

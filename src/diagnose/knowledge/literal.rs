@@ -86,12 +86,11 @@ fn required(hir: &Hir) -> Vec<Vec<String>> {
                     continue;
                 }
                 sets.extend(usable(std::mem::take(&mut run)));
-                match texts {
-                    Some(texts) => run = texts,
-                    None => {
-                        sets.extend(required(part));
-                        run = vec![String::new()];
-                    }
+                if let Some(texts) = texts {
+                    run = texts;
+                } else {
+                    sets.extend(required(part));
+                    run = vec![String::new()];
                 }
             }
             sets.extend(usable(run));

@@ -20,6 +20,10 @@ pub(super) enum Check {
     Compile,
 }
 
+#[allow(
+    clippy::struct_field_names,
+    reason = "the rows are what the file is called after"
+)]
 pub(super) struct Failures {
     pub(super) failures: Vec<Failure>,
     pub(super) advice: Vec<Pattern>,
@@ -443,7 +447,12 @@ fn did_you_mean<'a>(wrong: &str, names: impl Iterator<Item = &'a str>) -> String
     let names: Vec<&str> = names.collect();
     let nearest = names
         .iter()
-        .map(|name| (strsim::jaro_winkler(wrong, name), *name))
+        .map(|name| {
+            // One slip of the keys makes short names look less alike than they are.
+            let slip = strsim::osa_distance(wrong, name) <= 1;
+            let likeness = strsim::jaro_winkler(wrong, name);
+            (if slip { 1.0 } else { likeness }, *name)
+        })
         .filter(|(likeness, _)| *likeness >= SIMILAR)
         .max_by(|a, b| a.0.total_cmp(&b.0));
     match nearest {

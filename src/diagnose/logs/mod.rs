@@ -162,8 +162,8 @@ pub(super) fn read(log: &ContainerLog, node: Option<&str>, knowledge: &Knowledge
                 branch,
             } => {
                 let row = &knowledge.failures()[failure];
-                let (test, tier) = match &row.signs[sign] {
-                    Sign::Log(test) => (test, Tier::Log),
+                let (pattern, tier) = match &row.signs[sign] {
+                    Sign::Log(pattern) => (pattern, Tier::Log),
                     Sign::Text {
                         place: TextPlace::Kernel,
                         text,
@@ -181,12 +181,13 @@ pub(super) fn read(log: &ContainerLog, node: Option<&str>, knowledge: &Knowledge
                     continue;
                 }
                 let text = line.of(&joined, index);
-                if !test.matches_branch(branch, text) || is_code(&joined, index, text, &tracebacks)
+                if !pattern.matches_branch(branch, text)
+                    || is_code(&joined, index, text, &tracebacks)
                 {
                     continue;
                 }
                 let rest = knowledge.without_advice(text);
-                if rest.len() != text.len() && !test.matches_branch(branch, &rest) {
+                if rest.len() != text.len() && !pattern.matches_branch(branch, &rest) {
                     continue;
                 }
                 let mut hit = hit(&joined, index, node, failure, tier);

@@ -117,14 +117,14 @@ impl Estate {
             name: owner.name.clone(),
             ..(**to).clone()
         };
-        let owned = |of: &Option<ObjectRef>| {
+        let is_its = |of: &Option<ObjectRef>| {
             let uid = of.as_ref().and_then(|of| of.uid.as_ref());
             uid == Some(&owner.uid)
         };
         self.move_parts(
             &from,
-            |pod| owned(&pod.owner),
-            |controller| owned(&controller.owner),
+            |pod| is_its(&pod.owner),
+            |controller| is_its(&controller.owner),
         )
     }
 

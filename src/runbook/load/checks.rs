@@ -132,9 +132,8 @@ pub(super) fn check(fields: &mut Fields<'_>, mistakes: &mut Mistakes) -> Option<
 }
 
 fn address(node: &Node, mistakes: &mut Mistakes) -> Option<Input> {
-    let text = match &node.value {
-        Value::Text(text) => text,
-        _ => return node.text(mistakes, "`tcp`").and(None),
+    let Value::Text(text) = &node.value else {
+        return node.text(mistakes, "`tcp`").and(None);
     };
     let whole = text.contains("${");
     let fits = text

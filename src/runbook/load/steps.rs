@@ -215,8 +215,8 @@ fn act(
     let entry = kind.entry();
     let with = match with {
         None => Some(Vec::new()),
-        Some(node) => match &node.value {
-            Value::Map(entries) => {
+        Some(node) => {
+            if let Value::Map(entries) = &node.value {
                 let mut read = Vec::new();
                 for (key, value) in entries {
                     if entry.parameters.iter().all(|known| known.name != key.name) {
@@ -243,15 +243,14 @@ fn act(
                     }
                 }
                 Some(read)
-            }
-            _ => {
+            } else {
                 mistakes.add(
                     node.at,
                     format!("`with` must be a mapping, not {}", node.told()),
                 );
                 None
             }
-        },
+        }
     };
     if with.as_ref().is_some_and(Vec::is_empty)
         && let Some(known) = entry.parameters.iter().find(|known| known.required)
