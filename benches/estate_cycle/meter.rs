@@ -41,8 +41,8 @@ pub(crate) async fn cpu_until_quiet(before: Duration) -> Duration {
     loop {
         sleep(QUIET).await;
         let now = cpu();
-        if now - last <= NOTHING {
-            return now - before;
+        if now.saturating_sub(last) <= NOTHING {
+            return now.saturating_sub(before);
         }
         last = now;
     }

@@ -165,7 +165,7 @@ pub(crate) async fn pods(server: &str, size: usize) {
 
     let before = cpu();
     sleep(IDLE).await;
-    print!("{:>17.2} | ", (cpu() - before).as_secs_f64());
+    print!("{:>17.2} | ", cpu().saturating_sub(before).as_secs_f64());
 
     let before = cpu();
     ask(server, "/bench/change").await;
