@@ -261,8 +261,8 @@ async fn what_a_rule_is_for_asks_though_the_policy_would_let_it_run() {
         let ran = propose(&unruled, &db.store, "alert-1", &proposal("a"), at(0)).await;
         assert!(matches!(ran, Proposed::Permitted(_)), "{ran:?}");
         let rules = ruled(&db).settings().rules.clone();
-        let ruled = at_home(db.store.clone(), Settings { rules, ..free });
-        let asks = propose(&ruled, &db.store, "alert-2", &proposal("b"), at(0)).await;
+        let strict = at_home(db.store.clone(), Settings { rules, ..free });
+        let asks = propose(&strict, &db.store, "alert-2", &proposal("b"), at(0)).await;
         let Proposed::Asked(approval) = asks else {
             panic!("{asks:?}")
         };

@@ -239,8 +239,12 @@ async fn everything_in_a_project_is_silenced_in_words_and_heard_again() {
         text(&shown)
     );
 
-    let lifted = confirmed(&scene, &mira, "unsilence project ml", 10).await;
-    assert!(text(&lifted).contains("Silence S1"), "{}", text(&lifted));
+    let heard_again = confirmed(&scene, &mira, "unsilence project ml", 10).await;
+    assert!(
+        text(&heard_again).contains("Silence S1"),
+        "{}",
+        text(&heard_again)
+    );
     let listed = scene.does(&mira, Command::ListSilences, 12).await;
     assert!(text(&listed).contains("Nothing is silenced"));
     let gone = Command::RemoveSilence {
@@ -252,6 +256,10 @@ async fn everything_in_a_project_is_silenced_in_words_and_heard_again() {
     // By label, and by its number; a job that has no alert yet is silenced too.
     let done = confirmed(&scene, &mira, "silence alerts for sweep for 30 minutes", 20).await;
     assert!(text(&done).contains("job=sweep"), "{}", text(&done));
-    let lifted = confirmed(&scene, &mira, "unsilence S2", 30).await;
-    assert!(text(&lifted).contains("Silence S2"), "{}", text(&lifted));
+    let heard_again = confirmed(&scene, &mira, "unsilence S2", 30).await;
+    assert!(
+        text(&heard_again).contains("Silence S2"),
+        "{}",
+        text(&heard_again)
+    );
 }

@@ -3,6 +3,8 @@
 //!
 //! `GATE_SEED=n` plays one schedule and prints it; `GATE_SCHEDULES=n` plays another number of them.
 
+#![allow(clippy::large_futures, reason = "the stack of a test is large enough")]
+
 use std::collections::BTreeMap;
 use std::pin::pin;
 use std::task::Poll;

@@ -88,7 +88,7 @@ async fn racer() {
         let waiting = store.approvals(ApprovalState::Pending, 1000).await;
         let mut waiting = waiting.expect("read");
         // From both ends, so that racers meet.
-        if std::process::id() % 2 == 0 {
+        if std::process::id().is_multiple_of(2) {
             waiting.reverse();
         }
         for approval in waiting {

@@ -194,7 +194,7 @@ fn evict(world: &mut World, pod: &str, body: &Value, dry_run: bool) -> Response<
     if !dry_run {
         world.objects.remove(pod);
         let text = format!("EVICT {pod}");
-        world.wrote(text);
+        world.wrote(&text);
     }
     reply(201, &json!({"kind": "Status", "status": "Success"}))
 }
@@ -305,7 +305,7 @@ fn write(
     };
     if !dry_run {
         let scale = if scale { "/scale" } else { "" };
-        world.wrote(format!("{method} {path}{scale}"));
+        world.wrote(&format!("{method} {path}{scale}"));
     }
     reply(200, &result)
 }
@@ -357,10 +357,10 @@ impl World {
         self.objects.insert(path.to_owned(), object);
     }
 
-    fn wrote(&mut self, text: String) {
-        self.writes.push(text.clone());
+    fn wrote(&mut self, text: &str) {
+        self.writes.push(text.to_owned());
         if let Some(mut hook) = self.on_write.take() {
-            hook(self, &text);
+            hook(self, text);
             self.on_write = Some(hook);
         }
     }
